@@ -1,0 +1,82 @@
+"""Predict, measure and run sign-based optimization.
+
+The public names are resolved on first use, so that ``import signscope`` loads neither torch nor scipy.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from signscope._version import __version__
+
+if TYPE_CHECKING:
+    from signscope import plots as plots
+    from signscope._core.errors import Diverged, InvalidInput, SignscopeError, Unsupported
+    from signscope.comparison import BestLr, Comparison, Gap, best_lr, compare, gap
+    from signscope.curves import Curve
+    from signscope.limits import Limit, limit, predict
+    from signscope.noise import NoiseLaw, as_noise
+    from signscope.problems import LeastSquares
+    from signscope.schedules import Schedule
+    from signscope.simulation import simulate
+
+_HOMES = {
+    "BestLr": "signscope.comparison",
+    "Comparison": "signscope.comparison",
+    "Curve": "signscope.curves",
+    "Diverged": "signscope._core.errors",
+    "Gap": "signscope.comparison",
+    "InvalidInput": "signscope._core.errors",
+    "LeastSquares": "signscope.problems",
+    "Limit": "signscope.limits",
+    "NoiseLaw": "signscope.noise",
+    "Schedule": "signscope.schedules",
+    "SignscopeError": "signscope._core.errors",
+    "Unsupported": "signscope._core.errors",
+    "as_noise": "signscope.noise",
+    "best_lr": "signscope.comparison",
+    "compare": "signscope.comparison",
+    "gap": "signscope.comparison",
+    "limit": "signscope.limits",
+    "predict": "signscope.limits",
+    "simulate": "signscope.simulation",
+}
+_ROOMS = ("comparison", "curves", "limits", "noise", "plots", "problems", "rules", "schedules", "simulation")
+
+__all__ = [
+    "BestLr",
+    "Comparison",
+    "Curve",
+    "Diverged",
+    "Gap",
+    "InvalidInput",
+    "LeastSquares",
+    "Limit",
+    "NoiseLaw",
+    "Schedule",
+    "SignscopeError",
+    "Unsupported",
+    "__version__",
+    "as_noise",
+    "best_lr",
+    "compare",
+    "gap",
+    "limit",
+    "plots",
+    "predict",
+    "simulate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the home of a public name when it is first asked for (PEP 562)."""
+    if name in _ROOMS:
+        return import_module(f"signscope.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'signscope' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_ROOMS})

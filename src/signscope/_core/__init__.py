@@ -1,0 +1,1 @@
+"""What every room may use: errors, checks, statuses, seeds, progress, the equation registry."""
