@@ -52,7 +52,7 @@ class Trial:
             self._sweep(at)
             self.state.evaluations[self.lanes] += NUM_NODES - 1
             moved = ((self.risk - previous) / self.risk).detach().abs().amax(-1)
-            if bool((moved < 0.05 * rtol).all()) or not bool(torch.isfinite(moved).all()):
+            if bool((moved < 0.2 * rtol).all()) or not bool(torch.isfinite(moved).all()):
                 break
         error = self._defect()
         self.state.evaluations[self.lanes] += 1

@@ -1,0 +1,6 @@
+"""High-dimensional limits and data-driven flows: risk curves before the run, limit risks, stability, rates."""
+
+from signscope.limits.prediction import predict
+from signscope.limits.stationary import Limit, limit, max_lr
+
+__all__ = ["Limit", "limit", "max_lr", "predict"]

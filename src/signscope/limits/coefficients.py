@@ -1,0 +1,113 @@
+"""The two scalars of every risk equation: decay alpha and forcing b of SGD, signSGD and Adam."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from signscope._core.equations import equation
+from signscope.integrate.collocation import Coefficients
+from signscope.limits.adam_constants import AdamMoments
+from signscope.noise import NoiseLaw, tabulate
+from signscope.problems import LeastSquares
+from signscope.schedules import Constant, Schedule
+
+Rate = Callable[[Tensor, Tensor], Tensor]
+"""(time (m, n), lanes (m,)) -> learning rate (m, n)."""
+Slope = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a prediction is asked for, besides the problem.
+
+    Attributes:
+        optimizer: sgd, signsgd or adam.
+        batch_size: B.
+        betas: Adam's averages; ignored by the others.
+    """
+
+    optimizer: str
+    batch_size: int = 1
+    betas: tuple[float, float] = (0.9, 0.999)
+
+    @property
+    def kernel(self) -> str:
+        """The spectrum to use: Adam without a second-moment average is signSGD."""
+        return "signsgd" if self.optimizer == "adam" and self.betas[1] == 0 else self.optimizer
+
+
+def lane_rate(schedule: Schedule) -> Rate:
+    """The schedule as a function of time and lane; a `Constant` with a vector of rates has one per lane."""
+    if isinstance(schedule, Constant) and isinstance(schedule.lr, Tensor) and schedule.lr.ndim == 1:
+        rates = schedule.lr
+        return lambda time, lanes: rates[lanes][:, None] * torch.ones_like(time)
+    return lambda time, lanes: schedule(time)
+
+
+def slope_of(law: NoiseLaw, batch_size: int, scale: float) -> Slope:
+    """phi_B as a function of R; costly laws go through a table around the risks of order ``scale``."""
+    if law.is_costly or batch_size > 1:
+        return tabulate(law, batch_size, 1e-10 * scale, 1e3 * scale)
+    return lambda risk: law.phi(risk, batch_size=batch_size)
+
+
+def coefficients(problem: LeastSquares, setting: Setting, schedule: Schedule, *, scale: float) -> Coefficients:
+    """Alpha and b of equation (4.1) for ``setting``; ``scale`` is the size of the risks to come."""
+    rate, law, dim = lane_rate(schedule), problem.noise, problem.dim
+    if setting.optimizer == "sgd":
+        return _sgd(rate, law, dim, setting.batch_size)
+    if setting.kernel == "signsgd":
+        return _signsgd(rate, slope_of(law, setting.batch_size, scale), dim)
+    moments = AdamMoments(law, betas=setting.betas, batch_size=setting.batch_size)
+    return _adam(rate, moments, law.second_moment, dim)
+
+
+@equation("xiao2024", "risk ODE, SGD")
+def _sgd(rate: Rate, law: NoiseLaw, dim: int, batch_size: int) -> Coefficients:
+    r"""$\alpha = 2\eta,\; b = \eta^2 P/(dB)$ with $P = R + E\epsilon^2/2$."""
+    half = 0.5 * law.second_moment
+
+    def scalars(time: Tensor, risk: Tensor, memory: Tensor | None, lanes: Tensor) -> tuple[Tensor, Tensor]:
+        lr = rate(time, lanes)
+        return 2 * lr, (lr**2 * (risk + half) / (dim * batch_size))[..., None]
+
+    return scalars
+
+
+@equation("xiao2024", "risk ODE, signSGD")
+def _signsgd(rate: Rate, slope: Slope, dim: int) -> Coefficients:
+    r"""$\alpha = 2\eta\varphi_B(R),\; b = \eta^2/(\pi d)$."""
+
+    def scalars(time: Tensor, risk: Tensor, memory: Tensor | None, lanes: Tensor) -> tuple[Tensor, Tensor]:
+        lr = rate(time, lanes)
+        return 2 * lr * slope(risk), (lr**2 / (math.pi * dim))[..., None]
+
+    return scalars
+
+
+@equation("signscope", "(9.1) with lag")
+def _adam(rate: Rate, moments: AdamMoments, second_moment: float, dim: int) -> Coefficients:
+    r"""Adam at fixed beta2.
+
+    $\alpha = 2\eta\,s(R)\sqrt{2P/w}$ and $b = \frac{\eta^2}{2d}\frac{2P}{w}(c_2, c_3 - c_2)$, where w is the lagging
+    second moment (2P itself where the noise has no variance, as then there is nothing to lag behind).
+    """
+
+    def scalars(time: Tensor, risk: Tensor, memory: Tensor | None, lanes: Tensor) -> tuple[Tensor, Tensor]:
+        lr = rate(time, lanes)
+        slope, c2, c3 = moments(risk)
+        ahead = torch.ones_like(risk) if memory is None else (2 * risk + second_moment) / memory
+        force = lr**2 / (2 * dim) * ahead
+        return 2 * lr * slope * ahead.sqrt(), torch.stack([force * c2, force * (c3 - c2)], dim=-1)
+
+    return scalars
+
+
+def memory_rate(setting: Setting, problem: LeastSquares) -> float | None:
+    """rho2 = -d log beta2 per unit time; None where the second moment has no lag equation."""
+    if setting.optimizer != "adam" or setting.betas[1] == 0 or math.isinf(problem.noise.second_moment):
+        return None
+    return -problem.dim * math.log(setting.betas[1])

@@ -1,0 +1,232 @@
+"""`predict`: the risk curve of an optimizer before it is run."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from signscope._core import checks
+from signscope._core.errors import Unsupported
+from signscope._core.status import OPTIMIZERS, Status
+from signscope._version import __version__
+from signscope.curves import Curve
+from signscope.limits.adam_constants import reliable
+from signscope.limits.coefficients import Setting, memory_rate
+from signscope.limits.exact import exact_sgd_risk
+from signscope.limits.gaussian import solve_risk
+from signscope.limits.rows import flow, prepare
+from signscope.limits.rows_moments import RowMoments
+from signscope.limits.stationary import max_lr, undefined_message
+from signscope.limits.statistics import QUANTITIES, quadratic_statistic
+from signscope.problems import LeastSquares
+from signscope.schedules import Constant, Schedule, as_schedule
+
+METHODS = ("auto", "gaussian", "rows", "exact")
+_POINTS = 201
+_EQUATIONS = {"gaussian": "(4.1)", "rows": "(13.1)-(13.4)", "exact": "(4.2)"}
+
+
+def predict(
+    problem: LeastSquares,
+    optimizer: str,
+    *,
+    lr: "float | Schedule | Callable[[Tensor], Tensor]",
+    horizon: float,
+    batch_size: int = 1,
+    betas: tuple[float, float] = (0.9, 0.999),
+    times: Tensor | None = None,
+    method: str = "auto",
+    rtol: float = 1e-6,
+    quantity: str = "excess_risk",
+) -> Curve:
+    """Predicted risk curve of ``optimizer`` on ``problem``.
+
+    Args:
+        problem: Least-squares problem.
+        optimizer: sgd, signsgd or adam.
+        lr: The theory's rate: a number, a `Schedule`, or a function of time. One update moves by lr / dim.
+        horizon: End of the curve, in steps/dim.
+        batch_size: Rows per update, B.
+        betas: Adam's (beta1, beta2); any beta2 in [0, 1).
+        times: Times to report, in steps/dim, increasing; 201 equally spaced ones by default.
+        method: ``"gaussian"``: limit of high dimension for Gaussian rows, equation (4.1). ``"rows"``: the flow
+            driven by the data set's own rows, section 13. ``"exact"``: SGD's mean at this dimension, (4.2).
+            ``"auto"``: rows for a problem made from data at batch size 1, gaussian otherwise.
+        rtol: Relative tolerance of the solver.
+        quantity: ``"excess_risk"``, ``"distance"`` (squared) or ``"grad_norm"`` (squared).
+
+    Returns:
+        A `Curve`. A run that the theory rules out is a curve with status undefined or unstable and a message; its
+        values are NaN (undefined) or go to ``inf`` (unstable).
+
+    Raises:
+        InvalidInput: An argument is out of range.
+        Unsupported: The combination is not covered (for example rows with a batch above 1).
+    """
+    checks.one_of("predict", "optimizer", optimizer, OPTIMIZERS)
+    checks.one_of("predict", "method", method, METHODS)
+    checks.one_of("predict", "quantity", quantity, QUANTITIES)
+    schedule = as_schedule(lr, who="predict")
+    setting = Setting(
+        optimizer,
+        checks.integer("predict", "batch_size", batch_size, minimum=1),
+        checks.betas("predict", betas),
+    )
+    rtol = checks.positive("predict", "rtol", rtol)
+    grid = report_times("predict", horizon, times)
+    chosen = _method(problem, setting, method, quantity)
+    if optimizer == "sgd" and math.isinf(problem.noise.second_moment) and chosen != "rows":
+        value, status, message = _nothing(grid), "undefined", undefined_message("sgd", problem.noise)
+    else:
+        value, status, message = _SOLVERS[chosen](problem, setting, schedule, grid, rtol, quantity)
+    return Curve(
+        time=grid,
+        value=value,
+        quantity=quantity,
+        status=status,
+        message=message,
+        optimizer=optimizer,
+        lr=schedule.initial,
+        step_size=schedule.initial / problem.dim,
+        provenance=_provenance(chosen, setting, schedule, rtol),
+    )
+
+
+def report_times(who: str, horizon: Any, times: Any) -> Tensor:
+    """The times to report, checked: increasing, from at least 0, up to ``horizon``."""
+    end = checks.positive(who, "horizon", horizon, unit="(steps/dim)")
+    if times is None:
+        return torch.linspace(0, end, _POINTS, dtype=torch.float64)
+    grid = torch.as_tensor(times, dtype=torch.float64)
+    ok = grid.ndim == 1 and len(grid) and bool((grid >= 0).all()) and bool((grid[1:] > grid[:-1]).all())
+    if not ok or float(grid[-1]) > end * (1 + 1e-12):
+        raise checks.InvalidInput(f"{who}: `times` must increase from 0 or more to at most horizon = {end:g}.")
+    return grid
+
+
+def _method(problem: LeastSquares, setting: Setting, method: str, quantity: str) -> str:
+    on_rows = problem.rows is not None and setting.batch_size == 1
+    if method == "auto":
+        return "rows" if on_rows else "gaussian"
+    if method == "exact" and setting.optimizer != "sgd":
+        raise Unsupported("predict: method 'exact' exists for sgd only; use 'gaussian'.")
+    if method == "exact" and quantity != "excess_risk":
+        raise Unsupported(f"predict: method 'exact' gives excess_risk only, not {quantity}; use 'gaussian'.")
+    if method == "rows" and problem.rows is None:
+        raise Unsupported("predict: method 'rows' needs a problem made by LeastSquares.from_data.")
+    if method == "rows" and not on_rows:
+        raise Unsupported("predict: method 'rows' covers batch_size 1 only; use 'gaussian'.")
+    return method
+
+
+Answer = tuple[Tensor, Status, str]
+
+
+def _gaussian(
+    problem: LeastSquares, setting: Setting, schedule: Schedule, grid: Tensor, rtol: float, quantity: str
+) -> Answer:
+    keep = quantity != "excess_risk"
+    solution = solve_risk(problem, setting, schedule, grid, rtol=rtol, keep_steps=keep)
+    value = quadratic_statistic(problem, setting, quantity, solution, grid) if keep else solution.risk[0]
+    return (value, *_verdict(problem, setting, schedule, value, bool(solution.finished[0]), gaussian=True))
+
+
+def _exact(
+    problem: LeastSquares, setting: Setting, schedule: Schedule, grid: Tensor, rtol: float, quantity: str
+) -> Answer:
+    value = exact_sgd_risk(problem, schedule, grid, batch_size=setting.batch_size)
+    return (value, *_verdict(problem, setting, schedule, value, bool(torch.isfinite(value).all()), gaussian=True))
+
+
+def _rows(
+    problem: LeastSquares, setting: Setting, schedule: Schedule, grid: Tensor, rtol: float, quantity: str
+) -> Answer:
+    found = flow(
+        row_moments(problem),
+        optimizer=setting.optimizer,
+        schedule=schedule,
+        horizon=float(grid[-1]),
+        displacement=problem.displacement,
+        times=grid,
+        betas=setting.betas,
+        quantity=quantity,  # pyright: ignore[reportArgumentType]
+        rtol=max(rtol, 1e-3),
+        bias_floor=False,
+    )
+    if found.status != "ok":
+        return found.value, found.status, found.message
+    finite = bool(torch.isfinite(found.value).all())
+    return (found.value, *_verdict(problem, setting, schedule, found.value, finite, gaussian=False))
+
+
+_ROW_MOMENTS: "WeakKeyDictionary[LeastSquares, RowMoments]" = WeakKeyDictionary()
+
+
+def row_moments(problem: LeastSquares) -> RowMoments:
+    """The averages over the rows of ``problem``, prepared once."""
+    if problem not in _ROW_MOMENTS:
+        assert problem.rows is not None
+        _ROW_MOMENTS[problem] = prepare(problem.rows)
+    return _ROW_MOMENTS[problem]
+
+
+_SOLVERS = {"gaussian": _gaussian, "exact": _exact, "rows": _rows}
+
+
+def _verdict(
+    problem: LeastSquares, setting: Setting, schedule: Schedule, value: Tensor, finished: bool, *, gaussian: bool
+) -> tuple[Status, str]:
+    """Status and message of a computed curve."""
+    if setting.optimizer == "sgd" and isinstance(schedule, Constant):
+        top, reason = _gaussian_limit(problem, setting) if gaussian else max_lr(problem, "sgd")
+        if schedule.initial >= top:
+            return "unstable", f"lr {schedule.initial:g} is beyond the stability limit: {reason}. Use a smaller lr."
+    if not finished or not bool(torch.isfinite(value).all()):
+        return "diverged", "the predicted risk leaves the finite range. Use a smaller lr or a shorter horizon."
+    if setting.optimizer == "adam":
+        ok, why = reliable(setting.betas, problem.dim)
+        if not ok:
+            return "inaccurate", why
+        if math.isinf(problem.noise.second_moment) and memory_rate(setting, problem) is None:
+            return _lag_without_variance(setting, problem.dim)
+    return "ok", ""
+
+
+def _gaussian_limit(problem: LeastSquares, setting: Setting) -> tuple[float, str]:
+    top = 2 * problem.dim * setting.batch_size / float(problem.cov.diagonal().sum())
+    return top, f"2 dim batch_size / tr K = {top:.4g}"
+
+
+def _lag_without_variance(setting: Setting, dim: int) -> tuple[Status, str]:
+    """Adam's average must be short against dim where the noise has no variance to write its lag with."""
+    window = 1 / (1 - setting.betas[1]) if setting.betas[1] else 0.0
+    if window <= 0.1 * dim:
+        return "ok", ""
+    return "inaccurate", (
+        f"beta2 = {setting.betas[1]:g} averages over {window:.0f} steps, not short against dim = {dim}, and under noise "
+        "of infinite variance this lag is not modelled. Use a smaller beta2 or trust the simulation."
+    )
+
+
+def _nothing(grid: Tensor) -> Tensor:
+    return torch.full_like(grid, torch.nan)
+
+
+def _provenance(method: str, setting: Setting, schedule: Schedule, rtol: float) -> dict[str, Any]:
+    return {
+        "kind": "prediction",
+        "method": method,
+        "equation": _EQUATIONS[method],
+        "options": {
+            "optimizer": setting.optimizer,
+            "batch_size": setting.batch_size,
+            "betas": list(setting.betas),
+            "rtol": rtol,
+            **schedule.describe(),
+        },
+        "seed": None,
+        "version": __version__,
+    }

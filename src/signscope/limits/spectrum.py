@@ -1,0 +1,138 @@
+"""The mode form of a problem: eigenvalues, starting modes and noise sources of each optimizer's risk equation."""
+
+import math
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from signscope._core.equations import equation
+from signscope._core.types import Matrix
+from signscope.problems import LeastSquares
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Modes of R = sum_j r_j for one preconditioner.
+
+    Attributes:
+        eigvals: lambda_j of S, ascending, shape (d,).
+        start: r_j at time 0, shape (d,).
+        sources: g_sj, shape (sources, d).
+        eigvecs: q_j as columns, shape (d, d); None when S is diagonal (then q_j are unit vectors).
+        scale: Diagonal of the map y = scale * v, shape (d,).
+    """
+
+    eigvals: Tensor
+    start: Tensor
+    sources: Tensor
+    eigvecs: Tensor | None
+    scale: Tensor
+
+
+_CACHE: "WeakKeyDictionary[LeastSquares, dict[str, Spectrum]]" = WeakKeyDictionary()
+
+
+def spectrum(problem: LeastSquares, optimizer: str) -> Spectrum:
+    """Spectrum of ``problem`` for ``optimizer``, computed once per problem and kept with it."""
+    kept = _CACHE.setdefault(problem, {})
+    if optimizer not in kept:
+        kept[optimizer] = _BUILDERS[optimizer](problem)
+    return kept[optimizer]
+
+
+@equation("sheppard1899", "orthant probability")
+def arcsine_matrix(cov: Matrix) -> Matrix:
+    r"""Ksig, pi/2 times the covariance of the signs of a Gaussian row.
+
+    $$ (K_\sigma)_{ij} = \arcsin\bigl(K_{ij} / \sqrt{K_{ii} K_{jj}}\bigr) $$
+
+    Args:
+        cov: K, shape (d, d), positive diagonal.
+
+    Returns:
+        Ksig, entries in [-pi/2, pi/2]. The diagonal is pi/2 exactly: arcsin has infinite slope at 1, so that
+        rounding of the quotient alone would cost 1e-8.
+    """
+    root = cov.diagonal().sqrt()
+    angles = torch.arcsin((cov / torch.outer(root, root)).clamp(-1, 1))
+    angles.fill_diagonal_(math.pi / 2)
+    return angles
+
+
+def noise_matrices(problem: LeastSquares, optimizer: str) -> list[Tensor]:
+    """N_s of equation (4.3), one per source, as (d, d) or as its diagonal (d,) in the basis of y."""
+    cov = problem.cov
+    if optimizer == "sgd":
+        return [cov.diagonal() if cov.is_diagonal else cov.dense()]
+    root = cov.diagonal().sqrt()
+    if optimizer == "signsgd":
+        return [root * (math.pi / 2) if cov.is_diagonal else _outer_scaled(arcsine_matrix(cov.dense()), root.sqrt())]
+    if cov.is_diagonal:
+        return [root, root]
+    return [_outer_scaled(cov.dense(), root.rsqrt()), torch.diag(root)]
+
+
+def _outer_scaled(matrix: Tensor, scale: Tensor) -> Tensor:
+    return matrix * torch.outer(scale, scale)
+
+
+@equation("xiao2024", "risk ODE, SGD modes")
+def _sgd(problem: LeastSquares) -> Spectrum:
+    cov, v = problem.cov, problem.displacement
+    ones = torch.ones(cov.dim, dtype=torch.float64)
+    if cov.is_diagonal:
+        eigvals = cov.diagonal()
+        return Spectrum(eigvals, 0.5 * eigvals * v**2, (eigvals**2)[None], None, ones)
+    eigvals, eigvecs = cov.eigh()
+    eigvals = eigvals.clamp(min=0)
+    start = 0.5 * eigvals * (eigvecs.T @ v) ** 2
+    return Spectrum(eigvals, start, (eigvals**2)[None], eigvecs, ones)
+
+
+@equation("xiao2024", "risk ODE, signSGD modes")
+def _signsgd(problem: LeastSquares) -> Spectrum:
+    """S = D^-1/2 K D^-1/2 is similar to D^-1 K and symmetric: left and right eigenvectors come out together."""
+    base = _preconditioned(problem)
+    if base.eigvecs is None:
+        return Spectrum(base.eigvals, base.start, (math.pi / 2 * base.eigvals**2)[None], None, base.scale)
+    (noise,) = noise_matrices(problem, "signsgd")
+    return Spectrum(base.eigvals, base.start, _projected(base, noise)[None], base.eigvecs, base.scale)
+
+
+@equation("signscope", "(9.1) modes of Adam at any beta2")
+def _adam(problem: LeastSquares) -> Spectrum:
+    base = _preconditioned(problem)
+    squares = base.eigvals**2
+    if base.eigvecs is None:
+        return Spectrum(base.eigvals, base.start, torch.stack([squares, squares]), None, base.scale)
+    root = problem.cov.diagonal().sqrt()
+    own = base.eigvals * (base.eigvecs**2 * root[:, None]).sum(0)
+    return Spectrum(base.eigvals, base.start, torch.stack([squares, own]), base.eigvecs, base.scale)
+
+
+def _preconditioned(problem: LeastSquares) -> Spectrum:
+    """Eigenvalues and start of S = D^-1/2 K D^-1/2, shared by signSGD and Adam; no sources yet."""
+    kept = _CACHE.setdefault(problem, {})
+    if "preconditioned" not in kept:
+        cov, v = problem.cov, problem.displacement
+        root = cov.diagonal().sqrt()
+        nothing = torch.zeros(0, cov.dim, dtype=torch.float64)
+        if cov.is_diagonal:
+            kept["preconditioned"] = Spectrum(root, 0.5 * root**2 * v**2, nothing, None, root.sqrt())
+        else:
+            eigvals, eigvecs = torch.linalg.eigh(_outer_scaled(cov.dense(), root.rsqrt()))
+            eigvals = eigvals.clamp(min=0)
+            start = 0.5 * eigvals * (eigvecs.T @ (root.sqrt() * v)) ** 2
+            kept["preconditioned"] = Spectrum(eigvals, start, nothing, eigvecs, root.sqrt())
+    return kept["preconditioned"]
+
+
+def _projected(base: Spectrum, noise: Tensor) -> Tensor:
+    """g_j = lambda_j q_j' N q_j, one d x d product."""
+    assert base.eigvecs is not None
+    return base.eigvals * (base.eigvecs * (noise @ base.eigvecs)).sum(0)
+
+
+_BUILDERS = {"sgd": _sgd, "signsgd": _signsgd, "adam": _adam}

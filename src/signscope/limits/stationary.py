@@ -1,0 +1,195 @@
+"""Where an optimizer with a constant rate ends up: limit risk, stability and asymptotic rate."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.optimize import brentq
+
+from signscope._core import checks
+from signscope._core.equations import equation
+from signscope._core.status import OPTIMIZERS, Status
+from signscope.limits.adam_constants import AdamMoments
+from signscope.limits.coefficients import Setting, slope_of
+from signscope.limits.gaussian import risk_scale
+from signscope.limits.rates import rightmost_root
+from signscope.limits.rows_stability import max_stable_lr
+from signscope.limits.spectrum import spectrum
+from signscope.noise import NoiseLaw
+from signscope.problems import LeastSquares
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The stationary state of an optimizer at a constant rate.
+
+    Attributes:
+        excess_risk: Limit of R = 1/2 v'Kv as time grows; ``inf`` if there is none.
+        rate: Asymptotic rate of convergence per unit of time (steps/dim): R - limit ~ exp(-rate t).
+            Negative when unstable.
+        stable: Whether the limit exists.
+        max_lr: Supremum of the stable rates; ``inf`` for signSGD and Adam.
+        status: ok, unstable or undefined.
+        message: Why it is not ok.
+    """
+
+    excess_risk: float
+    rate: float
+    stable: bool
+    max_lr: float
+    status: Status = "ok"
+    message: str = ""
+
+
+def limit(
+    problem: LeastSquares,
+    optimizer: str,
+    *,
+    lr: float,
+    batch_size: int = 1,
+    betas: tuple[float, float] = (0.9, 0.999),
+) -> Limit:
+    """Limit risk, rate and stability of ``optimizer`` at the constant rate ``lr``.
+
+    Args:
+        problem: Least-squares problem. Rows are taken as Gaussian with its covariance; only the stability limit
+            of SGD on a data set uses the rows themselves, equation (13.5).
+        optimizer: sgd, signsgd or adam.
+        lr: The theory's rate, above 0.
+        batch_size: B.
+        betas: Adam's averages.
+
+    Returns:
+        A `Limit`.
+
+    Raises:
+        InvalidInput: An argument is out of range.
+    """
+    checks.one_of("limit", "optimizer", optimizer, OPTIMIZERS)
+    lr = checks.positive("limit", "lr", lr)
+    batch_size = checks.integer("limit", "batch_size", batch_size, minimum=1)
+    setting = Setting(optimizer, batch_size, checks.betas("limit", betas))
+    if optimizer == "sgd":
+        return _sgd_limit(problem, lr, batch_size)
+    return _signed_limit(problem, setting, lr)
+
+
+def max_lr(problem: LeastSquares, optimizer: str, *, batch_size: int = 1) -> tuple[float, str]:
+    """Supremum of the stable constant rates and the reason for it."""
+    if optimizer != "sgd":
+        return math.inf, "steps of bounded size never diverge"
+    trace = float(problem.cov.diagonal().sum())
+    gaussian = 2 * problem.dim * batch_size / trace
+    if problem.rows is None or batch_size > 1:
+        return gaussian, f"2 dim batch_size / tr K = {gaussian:.4g} for Gaussian rows"
+    rows = max_stable_lr(problem.rows)
+    if rows < gaussian:
+        return rows, f"mean-square stability on the data's rows ends at {rows:.4g} (Gaussian rows: {gaussian:.4g})"
+    return gaussian, f"2 dim batch_size / tr K = {gaussian:.4g}"
+
+
+@equation("xiao2024", "stationary risk of SGD (5.2)")
+def _sgd_limit(problem: LeastSquares, lr: float, batch_size: int) -> Limit:
+    top, reason = max_lr(problem, "sgd", batch_size=batch_size)
+    second, dim = problem.noise.second_moment, problem.dim
+    if math.isinf(second):
+        return Limit(math.inf, math.nan, False, top, "undefined", undefined_message("sgd", problem.noise))
+    trace = float(problem.cov.diagonal().sum())
+    room = 2 * dim * batch_size - lr * trace
+    modes = spectrum(problem, "sgd")
+    eigvals = modes.eigvals.numpy()
+    rate = -rightmost_root(-2 * lr * eigvals, lr**2 / (dim * batch_size) * eigvals**2)
+    if lr >= top:
+        return Limit(math.inf, min(rate, 0.0), False, top, "unstable", f"lr {lr:g} is too large: {reason}.")
+    return Limit(lr * trace * second / (2 * room), rate, True, top)
+
+
+@equation("xiao2024", "stationary risk of signSGD (5.1), Adam (5.3)")
+def _signed_limit(problem: LeastSquares, setting: Setting, lr: float) -> Limit:
+    r"""Root of $R\,s(R) = \eta\,c_3 \mathrm{tr}D/(4d)$, s the slope and c3 = 1 for signSGD."""
+    if setting.kernel == "adam" and math.isinf(problem.noise.second_moment) and setting.betas[1] >= 1:
+        return Limit(math.inf, math.nan, False, math.inf, "undefined", undefined_message("adam", problem.noise))
+    scale = risk_scale(problem)
+    moments = _moments(problem, setting, scale)
+    root_sum = float(problem.cov.diagonal().sqrt().sum())
+    floor = lr * root_sum / (4 * problem.dim)
+
+    def excess(log_risk: float) -> float:
+        slope, _, c3 = moments(math.exp(log_risk))
+        return log_risk + math.log(max(slope, 1e-300)) - math.log(floor * c3)
+
+    low, high = math.log(1e-12 * scale), math.log(1e6 * scale)
+    while excess(low) > 0:
+        low -= 10
+    while excess(high) < 0:
+        high += 10
+    risk = math.exp(brentq(excess, low, high, xtol=1e-14, rtol=8.9e-16))  # pyright: ignore[reportArgumentType]
+    return Limit(risk, _signed_rate(problem, setting, lr, risk, moments), True, math.inf)
+
+
+Moments = Callable[[float], tuple[float, float, float]]
+
+
+def _moments(problem: LeastSquares, setting: Setting, scale: float) -> Moments:
+    """(slope, c2, c3) at one risk, as floats."""
+    if setting.kernel == "signsgd":
+        law, batch = problem.noise, setting.batch_size
+        exact = slope_of(law, batch, scale) if law.is_costly else lambda r: law.phi(r, batch_size=batch)
+        return lambda risk: (float(exact(torch.tensor(risk, dtype=torch.float64))), 2 / math.pi, 1.0)
+    table = AdamMoments(problem.noise, betas=setting.betas, batch_size=setting.batch_size)
+
+    def at(risk: float) -> tuple[float, float, float]:
+        slope, c2, c3 = table(torch.tensor(risk, dtype=torch.float64))
+        return float(slope), float(c2), float(c3)
+
+    return at
+
+
+@equation("signscope", "(5.4) with the lag of Adam's second moment")
+def _signed_rate(problem: LeastSquares, setting: Setting, lr: float, risk: float, moments: Moments) -> float:
+    """Asymptotic rate at the stationary ``risk``.
+
+    The Jacobian of (4.1) is diag(-2 a lambda) plus u 1', u_j = -2 a' lambda_j r_j + (b g_j)'. A lagging second
+    moment w adds one state; it is eliminated at the slowest time scale by the fixed point of z -> rho/(z + rho).
+    """
+    modes = spectrum(problem, setting.kernel)
+    eigvals = modes.eigvals.numpy()
+    dim = problem.dim
+
+    def scalars(r: float) -> tuple[float, np.ndarray]:
+        slope, c2, c3 = moments(r)
+        if setting.kernel == "signsgd":
+            return lr * slope, lr**2 / (math.pi * dim) * modes.sources[0].numpy()
+        mix = torch.stack([modes.sources[0] * c2, modes.sources[1] * (c3 - c2)]).sum(0).numpy()
+        return lr * slope, lr**2 / (2 * dim) * mix
+
+    a, force = scalars(risk)
+    step = 1e-4 * risk
+    (a_low, f_low), (a_high, f_high) = scalars(risk - step), scalars(risk + step)
+    da, df = (a_high - a_low) / (2 * step), (f_high - f_low) / (2 * step)
+    modes_at = force / (2 * a * np.maximum(eigvals, 1e-300))
+    poles = -2 * a * eigvals
+    now = -2 * da * eigvals * modes_at + df  # response to R where w follows at once
+    if setting.kernel == "signsgd" or math.isinf(problem.noise.second_moment):
+        return -rightmost_root(poles, now)
+    power = 2 * risk + problem.noise.second_moment
+    rho = -dim * math.log(setting.betas[1])
+    through = (-2 * a * eigvals * modes_at * (-0.5) - force) / power  # derivative in w at w = 2P
+    z = rightmost_root(poles, now)
+    for _ in range(100):  # w = rho/(z + rho) 2R; with no lag the response is `now`
+        answered = rho / (z + rho) if z + rho > 0 else 1.0
+        new = rightmost_root(poles, now + 2 * through * (answered - 1))
+        if abs(new - z) <= 1e-12 * abs(z):
+            break
+        z = 0.5 * (z + new)
+    return -z
+
+
+def undefined_message(optimizer: str, law: NoiseLaw) -> str:
+    """Why an optimizer has no risk curve under ``law``."""
+    return (
+        f"{optimizer} has no risk curve under {law.spec} noise: E eps^2 is infinite, so the mean squared gradient is "
+        "too. signSGD is defined for this noise, and so is Adam at a fixed beta2 below 1."
+    )

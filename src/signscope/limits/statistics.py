@@ -1,0 +1,97 @@
+"""Other quadratics of the displacement along a risk curve: squared distance and squared gradient norm."""
+
+import torch
+from torch import Tensor
+
+from signscope._core.equations import equation
+from signscope._core.errors import Unsupported
+from signscope.integrate import Solution, Step, exponential_moments
+from signscope.limits.coefficients import Setting
+from signscope.limits.spectrum import Spectrum, noise_matrices, spectrum
+from signscope.problems import LeastSquares
+
+QUANTITIES = ("excess_risk", "distance", "grad_norm")
+"""R = 1/2 v'Kv; ||v||^2; ||Kv||^2, each with v = theta - target."""
+
+
+@equation("signscope", "(4.3)")
+def quadratic_statistic(
+    problem: LeastSquares, setting: Setting, quantity: str, solution: Solution, times: Tensor
+) -> Tensor:
+    r"""E v'Qv along an already solved risk curve, Q = I (``distance``) or K^2 (``grad_norm``).
+
+    The second-moment matrix Y in the eigenbasis of S obeys
+    $$ \dot Y_{jk} = -\tfrac{\alpha}{2}(\lambda_j + \lambda_k) Y_{jk} + 2 b N_{jk}, \quad Y(0) = y_0 y_0', $$
+    and $E\,v'Qv = \mathrm{tr}(WY)$. The scalars alpha and b are those of the risk equation, so every entry is
+    continued exactly through the same steps.
+
+    Args:
+        problem: The problem of the curve.
+        setting: Its optimizer.
+        quantity: ``"distance"`` or ``"grad_norm"``.
+        solution: Result of the risk solve with its steps kept.
+        times: Times in steps/dim, shape (num_times,).
+
+    Returns:
+        Shape (num_times,).
+
+    Notes:
+        O(d^2) per step and per time; O(d) for a diagonal covariance.
+    """
+    if problem.dim > 4000 and not problem.cov.is_diagonal:
+        raise Unsupported(f"{quantity}: needs dim x dim moments, dim = {problem.dim} is beyond 4000.")
+    modes = spectrum(problem, setting.kernel)
+    parts = _diagonal_parts if modes.eigvecs is None else _dense_parts
+    decay, moments, noise, weight = parts(problem, setting, quantity, modes)
+    values = []
+    for step, inside in _steps_with_times(solution.steps, times):
+        for time in inside:
+            values.append((weight * _continue(moments, decay, noise, step, time)).sum())
+        moments = _continue(moments, decay, noise, step, step.time + step.length)
+    return torch.stack(values)
+
+
+def _dense_parts(
+    problem: LeastSquares, setting: Setting, quantity: str, modes: Spectrum
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    vecs, eigvals = modes.eigvecs, modes.eigvals
+    assert vecs is not None
+    y0 = vecs.T @ (modes.scale * problem.displacement)
+    noise = torch.stack([vecs.T @ n @ vecs for n in noise_matrices(problem, setting.kernel)])
+    back = vecs / modes.scale[:, None]  # v = back @ (coordinates of y)
+    image = back if quantity == "distance" else problem.cov.matvec(back.T).T
+    return 0.5 * (eigvals[:, None] + eigvals), torch.outer(y0, y0), noise, image.T @ image
+
+
+def _diagonal_parts(
+    problem: LeastSquares, setting: Setting, quantity: str, modes: Spectrum
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    noise = torch.stack(noise_matrices(problem, setting.kernel))
+    weight = modes.scale**-2
+    if quantity == "grad_norm":
+        weight = weight * problem.cov.diagonal() ** 2
+    return modes.eigvals, (modes.scale * problem.displacement) ** 2, noise, weight
+
+
+def _steps_with_times(steps: tuple[Step, ...], times: Tensor) -> list[tuple[Step, list[float]]]:
+    pairs: list[tuple[Step, list[float]]] = []
+    left = times.tolist()
+    for index, step in enumerate(steps):
+        last = index == len(steps) - 1
+        inside = left if last else [t for t in left if t <= step.time + step.length]
+        left = [] if last else left[len(inside) :]
+        pairs.append((step, inside))
+    return pairs
+
+
+def _continue(moments: Tensor, decay: Tensor, noise: Tensor, step: Step, time: float) -> Tensor:
+    """Moments at ``time`` inside ``step``, from their values at its start."""
+    fraction = min(max((time - step.time) / step.length, 0.0), 1.0)
+    powers = torch.arange(len(step.alpha), dtype=moments.dtype)
+    primitive = fraction ** (powers + 1) / (powers + 1)
+    sigma = (step.length * (step.alpha * primitive).sum()).clamp(min=0)
+    share = sigma / step.decay.clamp(min=1e-300)
+    z = decay * sigma
+    kernel = exponential_moments(z, len(powers))
+    weights = step.forcing * share**powers * sigma  # (sources, 5)
+    return moments * torch.exp(-z) + 2 * torch.einsum("sk,k...,s...->...", weights, kernel, noise)

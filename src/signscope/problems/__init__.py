@@ -1,0 +1,48 @@
+"""Problems: a covariance, a start, a target and a noise law, from formulas or from data."""
+
+from signscope.problems.covariance import Covariance, Dense, Diagonal, as_covariance
+from signscope.problems.datasets import BUNDLED, breast_cancer, bundled, diabetes, digits
+from signscope.problems.features import features_from_text, random_features
+from signscope.problems.files import load_matrix, load_table
+from signscope.problems.least_squares import LeastSquares
+from signscope.problems.rows import Rows
+from signscope.problems.spectra import (
+    blocks,
+    constant,
+    log_spaced,
+    marchenko_pastur,
+    parse_spectrum,
+    power_law,
+    rescaled,
+    rotated,
+    two_level,
+)
+from signscope.problems.synthetic import gaussian_problem
+
+__all__ = [
+    "BUNDLED",
+    "Covariance",
+    "Dense",
+    "Diagonal",
+    "LeastSquares",
+    "Rows",
+    "as_covariance",
+    "blocks",
+    "breast_cancer",
+    "bundled",
+    "constant",
+    "diabetes",
+    "digits",
+    "features_from_text",
+    "gaussian_problem",
+    "load_matrix",
+    "load_table",
+    "log_spaced",
+    "marchenko_pastur",
+    "parse_spectrum",
+    "power_law",
+    "random_features",
+    "rescaled",
+    "rotated",
+    "two_level",
+]
