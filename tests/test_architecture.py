@@ -22,8 +22,8 @@ LAYERS = [
     "bounds",
     "optim",
     "measure",
-    "comparison",
     "plots",
+    "comparison",
     "reproduce",
     "cli",
 ]

@@ -166,7 +166,10 @@ class Function(Schedule):
 
     def describe(self) -> dict[str, Any]:
         """The function's name; its code cannot be saved."""
-        return {"schedule": "Function", "function": getattr(self.function, "__qualname__", repr(self.function))}
+        return {
+            "schedule": "Function",
+            "function": getattr(self.function, "__qualname__", repr(self.function)),
+        }
 
 
 def as_schedule(lr: "float | Tensor | Schedule | Callable[[Tensor], Tensor]", *, who: str) -> Schedule:
@@ -186,5 +189,3 @@ def as_schedule(lr: "float | Tensor | Schedule | Callable[[Tensor], Tensor]", *,
     if callable(lr):
         return Function(lr)
     return Constant(checks.positive(who, "lr", lr))
-
-

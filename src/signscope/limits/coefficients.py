@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -50,7 +51,7 @@ def lane_rate(schedule: Schedule) -> Rate:
 def slope_of(law: NoiseLaw, batch_size: int, scale: float) -> Slope:
     """phi_B as a function of R; costly laws go through a table around the risks of order ``scale``."""
     if law.is_costly or batch_size > 1:
-        return tabulate(law, batch_size, 1e-10 * scale, 1e3 * scale)
+        return tabulate(law, batch_size=batch_size, risk_low=1e-10 * scale, risk_high=1e3 * scale)
     return lambda risk: law.phi(risk, batch_size=batch_size)
 
 
@@ -61,8 +62,18 @@ def coefficients(problem: LeastSquares, setting: Setting, schedule: Schedule, *,
         return _sgd(rate, law, dim, setting.batch_size)
     if setting.kernel == "signsgd":
         return _signsgd(rate, slope_of(law, setting.batch_size, scale), dim)
-    moments = AdamMoments(law, betas=setting.betas, batch_size=setting.batch_size)
-    return _adam(rate, moments, law.second_moment, dim)
+    return _adam(rate, adam_moments(problem, setting), law.second_moment, dim)
+
+
+_MOMENTS: "WeakKeyDictionary[LeastSquares, dict[Setting, AdamMoments]]" = WeakKeyDictionary()
+
+
+def adam_moments(problem: LeastSquares, setting: Setting) -> AdamMoments:
+    """Adam's constants for the noise of ``problem``, tabulated once per setting."""
+    kept = _MOMENTS.setdefault(problem, {})
+    if setting not in kept:
+        kept[setting] = AdamMoments(problem.noise, betas=setting.betas, batch_size=setting.batch_size)
+    return kept[setting]
 
 
 @equation("xiao2024", "risk ODE, SGD")

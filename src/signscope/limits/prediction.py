@@ -206,8 +206,8 @@ def _lag_without_variance(setting: Setting, dim: int) -> tuple[Status, str]:
     if window <= 0.1 * dim:
         return "ok", ""
     return "inaccurate", (
-        f"beta2 = {setting.betas[1]:g} averages over {window:.0f} steps, not short against dim = {dim}, and under noise "
-        "of infinite variance this lag is not modelled. Use a smaller beta2 or trust the simulation."
+        f"beta2 = {setting.betas[1]:g} averages over {window:.0f} steps, not short against dim = {dim}, and under "
+        "noise of infinite variance this lag is not modelled. Use a smaller beta2 or trust the simulation."
     )
 
 

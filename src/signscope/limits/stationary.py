@@ -11,8 +11,7 @@ from scipy.optimize import brentq
 from signscope._core import checks
 from signscope._core.equations import equation
 from signscope._core.status import OPTIMIZERS, Status
-from signscope.limits.adam_constants import AdamMoments
-from signscope.limits.coefficients import Setting, slope_of
+from signscope.limits.coefficients import Setting, adam_moments, slope_of
 from signscope.limits.gaussian import risk_scale
 from signscope.limits.rates import rightmost_root
 from signscope.limits.rows_stability import max_stable_lr
@@ -109,8 +108,6 @@ def _sgd_limit(problem: LeastSquares, lr: float, batch_size: int) -> Limit:
 @equation("xiao2024", "stationary risk of signSGD (5.1), Adam (5.3)")
 def _signed_limit(problem: LeastSquares, setting: Setting, lr: float) -> Limit:
     r"""Root of $R\,s(R) = \eta\,c_3 \mathrm{tr}D/(4d)$, s the slope and c3 = 1 for signSGD."""
-    if setting.kernel == "adam" and math.isinf(problem.noise.second_moment) and setting.betas[1] >= 1:
-        return Limit(math.inf, math.nan, False, math.inf, "undefined", undefined_message("adam", problem.noise))
     scale = risk_scale(problem)
     moments = _moments(problem, setting, scale)
     root_sum = float(problem.cov.diagonal().sqrt().sum())
@@ -120,11 +117,11 @@ def _signed_limit(problem: LeastSquares, setting: Setting, lr: float) -> Limit:
         slope, _, c3 = moments(math.exp(log_risk))
         return log_risk + math.log(max(slope, 1e-300)) - math.log(floor * c3)
 
-    low, high = math.log(1e-12 * scale), math.log(1e6 * scale)
+    low = high = math.log(scale)
     while excess(low) > 0:
-        low -= 10
+        low -= 2
     while excess(high) < 0:
-        high += 10
+        high += 2
     risk = math.exp(brentq(excess, low, high, xtol=1e-14, rtol=8.9e-16))  # pyright: ignore[reportArgumentType]
     return Limit(risk, _signed_rate(problem, setting, lr, risk, moments), True, math.inf)
 
@@ -138,7 +135,7 @@ def _moments(problem: LeastSquares, setting: Setting, scale: float) -> Moments:
         law, batch = problem.noise, setting.batch_size
         exact = slope_of(law, batch, scale) if law.is_costly else lambda r: law.phi(r, batch_size=batch)
         return lambda risk: (float(exact(torch.tensor(risk, dtype=torch.float64))), 2 / math.pi, 1.0)
-    table = AdamMoments(problem.noise, betas=setting.betas, batch_size=setting.batch_size)
+    table = adam_moments(problem, setting)
 
     def at(risk: float) -> tuple[float, float, float]:
         slope, c2, c3 = table(torch.tensor(risk, dtype=torch.float64))

@@ -13,7 +13,7 @@ from signscope._core.errors import InvalidInput
 from signscope.problems.covariance import Covariance, Dense
 from signscope.problems.least_squares import LeastSquares
 from signscope.problems.rows import Rows
-from signscope.problems.tables import WHO, Table, as_table, listed
+from signscope.problems.tables import WHO, Table, as_table, counted, listed
 
 SCALES = ("global", "columns", "none")
 NOISES = ("empirical", "gaussian", "mixture")
@@ -139,27 +139,24 @@ def solve(features: Tensor, targets: Tensor, *, ridge: float) -> tuple[Covarianc
 
 def residual_law(residuals: Tensor, *, kind: str, seed: int) -> Any:
     """The law of the residuals as `as_noise` takes it: the sample, a Gaussian, or a fitted mixture."""
+    from signscope.noise import Gaussian, fit_mixture
+
+    std, mean = float(residuals.std(correction=0)), float(residuals.mean())
     if not bool(residuals.any()):
         return None
-    if kind == "empirical":
+    if kind == "empirical" or std == 0:
         return residuals.numpy()
-    if kind == "gaussian":
-        mean, std = float(residuals.mean()), float(residuals.std(correction=0))
-        if abs(mean) <= 1e-9 * std:  # always so after centring
-            return std
-        import scipy.stats
-
-        return scipy.stats.norm(mean, std)
-    from signscope.noise import fit_mixture
-
-    return fit_mixture(residuals.numpy(), seed=seed)
+    if kind == "mixture":
+        return fit_mixture(residuals.numpy(), seed=seed)
+    return Gaussian(std, mean if abs(mean) > 1e-9 * std else 0.0)  # after centring the mean is rounding
 
 
 def _scale_(features: np.ndarray, scale: str) -> str:
     """Scale in place; the words for the report."""
     if scale == "none":
         return "not scaled"
-    size = np.abs(features).max() if scale == "global" else np.abs(features).max(axis=0)
+    axis = None if scale == "global" else 0
+    size = np.maximum(features.max(axis=axis), -features.min(axis=axis))  # np.abs would copy everything
     features /= size  # first, so that no square overflows
     variances = np.einsum("ij,ij->j", features, features) / len(features)
     if scale == "columns":
@@ -176,14 +173,14 @@ def _report(table: Table, data: Prepared, cov: Covariance, residuals: Tensor, no
     share = 1 - float(residuals.square().mean()) / power
     lost = _exact_share(data, cov, power) - share
     lines = [
-        f"{n} rows, {d} columns, n/d = {n / d:.4g}",
+        f"{counted(n, 'row')}, {counted(d, 'column')}, n/d = {n / d:.4g}",
         f"rank {cov.rank} of {d}, condition number {cov.condition_number:.4g}",
         data.steps,
         f"least squares explains {100 * share:.4g}% of y; residuals of standard deviation "
         f"{float(residuals.std(correction=0)):.4g} as {noise} noise",
     ]
     if data.dropped:
-        lines.insert(1, f"dropped {len(data.dropped)} columns that never vary: {listed(data.dropped)}")
+        lines.insert(1, f"dropped {counted(len(data.dropped), 'column')} that never vary: {listed(data.dropped)}")
     if table.coding:
         lines.append(f"y: {table.coding}")
     if lost > 1e-3:
@@ -192,7 +189,7 @@ def _report(table: Table, data: Prepared, cov: Covariance, residuals: Tensor, no
             "ridge=0 keeps it, scale='columns' may bring it up"
         )
     if cov.rank < d:
-        lines.append(f"{d - cov.rank} directions carry no variance: the target is 0 along them")
+        lines.append(f"no variance along {counted(d - cov.rank, 'direction')}: the target is 0 there")
     if n < 10 * d:
         lines.append("fewer than 10 rows per column: the covariance is a rough estimate")
     return "\n".join(lines)

@@ -124,18 +124,22 @@ def _read_parquet(path: Path) -> Any:
 
 
 def _read_array(path: Path) -> np.ndarray:
-    array = _reading(path, lambda: np.load(path, allow_pickle=False))
-    if not isinstance(array, np.ndarray):
-        array.close()
-        raise InvalidInput(f"{path}: holds several arrays (an .npz file); rename it to .npz.")
-    return array
+    def read() -> np.ndarray:
+        with path.open("rb") as stream:
+            array = np.load(stream, allow_pickle=False)
+            if not isinstance(array, np.ndarray):
+                raise ValueError("it holds several arrays; rename it to .npz")
+            return array
+
+    return _reading(path, read)
 
 
 def _read_arrays(path: Path, only: tuple[str, ...] | None = None) -> dict[str, np.ndarray]:
     """Arrays of an .npz file by name; those outside ``only`` are not read and stand empty."""
 
     def read() -> dict[str, np.ndarray]:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream:  # opened here, so that it is closed even if NumPy gives up
+            file = np.load(stream, allow_pickle=False)
             if isinstance(file, np.ndarray):
                 raise ValueError("it is a single array; rename it to .npy")
             return {n: file[n] if only is None or n in only else np.empty(0) for n in file.files}

@@ -66,6 +66,8 @@ def code_target(y: Any) -> tuple[np.ndarray, str]:
     Raises:
         InvalidInput: Not one column, one class, more than two classes, or values that are neither.
     """
+    if str(getattr(y, "dtype", "")) == "category":
+        return _code_column(y)  # also where the categories are numbers
     values = _host(y)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
@@ -82,6 +84,8 @@ def _code_column(values: Any) -> tuple[np.ndarray, str]:
     import pandas as pd
 
     column = pd.Series(values).reset_index(drop=True)
+    if bool(column.isna().all()):
+        return np.full(len(column), np.nan), ""
     if column.dtype == object:
         column = column.convert_dtypes()  # numbers or booleans with None among them
     kind = "categorical" if isinstance(column.dtype, pd.CategoricalDtype) else pd.api.types.infer_dtype(column)
@@ -96,8 +100,9 @@ def _two_classes(column: Any) -> tuple[np.ndarray, str]:
     classes = sorted(column.dropna().unique().tolist(), key=lambda c: (str(type(c)), c))
     shown = ", ".join(repr(c) for c in classes[:_SHOWN]) + (", ..." if len(classes) > _SHOWN else "")
     if len(classes) != 2:
+        number = "a single class" if len(classes) == 1 else f"{len(classes)} classes"
         raise InvalidInput(
-            f"{WHO}: `y` has {len(classes)} classes ({shown}), but least squares needs numbers or two classes. "
+            f"{WHO}: `y` has {number} ({shown}), but least squares needs numbers or two classes. "
             "Keep two of them, set one against the rest, or convert text to numbers."
         )
     coded = column.map({classes[0]: -1.0, classes[1]: 1.0}).astype("float64")
@@ -174,13 +179,18 @@ def _refuse(features: np.ndarray, target: np.ndarray, names: Sequence[str]) -> N
     checked = (("missing", "NaN or None", np.isnan), ("infinite", "inf", np.isinf))
     for word, example, test in checked:
         in_features = np.zeros(len(names), dtype=int) if features.dtype.kind in "biu" else test(features).sum(axis=0)
-        counts = {name: int(c) for name, c in zip(names, in_features, strict=True) if c}
-        counts |= {"y": int(test(target).sum())} if test(target).any() else {}
-        if counts:
-            found = listed([f"{name!r} {count}" for name, count in counts.items()])
+        counts = [*zip(names, in_features.tolist(), strict=True), ("y", int(test(target).sum()))]
+        total = sum(count for _, count in counts)
+        if total:
+            found = listed([f"{name!r} {count}" for name, count in counts if count])
             raise InvalidInput(
-                f"{WHO}: {sum(counts.values())} {word} values ({example}), by column: {found}. Drop or fill them first."
+                f"{WHO}: {counted(total, f'{word} value')} ({example}), by column: {found}. Drop or fill them first."
             )
+
+
+def counted(number: int, noun: str) -> str:
+    """The number and its noun, in the plural where that is right."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def listed(names: Sequence[str]) -> str:

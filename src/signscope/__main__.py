@@ -1,0 +1,5 @@
+"""``python -m signscope`` is the ``signscope`` command."""
+
+from signscope.cli import main
+
+main()

@@ -1,0 +1,131 @@
+"""What compare, predict and simulate do: options to a problem, the public call, results out."""
+
+import json
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from signscope._core import checks
+from signscope._core.status import OPTIMIZERS
+from signscope.cli.door import FAILED, say
+from signscope.cli.inputs import build_problem
+from signscope.cli.report import show
+from signscope.cli.settings import resolve
+from signscope.comparison import Comparison, best_lr, check_output, compare
+from signscope.comparison.halves import half
+from signscope.limits import predict
+from signscope.problems import LeastSquares
+from signscope.simulation import simulate
+
+
+def run_compare(ctx: typer.Context) -> None:
+    """``signscope compare``."""
+    problem, options = _prepare(ctx, "compare")
+    known = ("horizon", "num_runs", "seed", "batch_size", "dtype", "device")
+    result = compare(
+        problem,
+        optimizers=options["optimizers"],
+        lr=options["lr"],
+        betas=tuple(options["betas"]),
+        progress=True,
+        **{name: options[name] for name in known},
+    )
+    _finish(ctx, replace(result, options={**options, "lr": result.options["lr"]}))
+    if result.interrupted:
+        say("signscope compare: stopped by the keyboard; what was done so far is kept.")
+        raise typer.Exit(FAILED)
+
+
+def run_predict(ctx: typer.Context) -> None:
+    """``signscope predict``."""
+    problem, options = _prepare(ctx, "predict")
+    common = {"horizon": options["horizon"], "batch_size": options["batch_size"], "betas": tuple(options["betas"])}
+    at_bound = False
+    lr = options["lr"]
+    if lr is None:
+        lr, at_bound = _best(problem, options, common)
+    curve = predict(
+        problem,
+        options["optimizer"],
+        lr=lr,
+        method=options["method"],
+        quantity=options["quantity"],
+        rtol=options["rtol"],
+        **common,
+    )
+    _finish_half(ctx, problem, curve, {**options, "lr": lr}, at_bound=at_bound)
+
+
+def run_simulate(ctx: typer.Context) -> None:
+    """``signscope simulate``."""
+    problem, options = _prepare(ctx, "simulate")
+    options["rows"] = options["rows"] or ("gaussian" if problem.rows is None else "replace")
+    common = {"horizon": options["horizon"], "batch_size": options["batch_size"], "betas": tuple(options["betas"])}
+    at_bound = False
+    lr = options["lr"]
+    if lr is None:
+        lr, at_bound = _best(problem, options, common)
+    curve = simulate(
+        problem,
+        options["optimizer"],
+        lr=lr,
+        num_runs=options["num_runs"],
+        seed=options["seed"],
+        rows=options["rows"],
+        dtype=options["dtype"],
+        device=options["device"],
+        progress=True,
+        **common,
+    )
+    _finish_half(ctx, problem, curve, {**options, "lr": lr}, at_bound=at_bound)
+
+
+def _prepare(ctx: typer.Context, command: str) -> tuple[LeastSquares, dict[str, Any]]:
+    """The problem and the resolved options; whether results can be written is found out before."""
+    options = resolve(ctx, command)
+    if "optimizer" in options:
+        checks.one_of(command, "OPTIMIZER", options["optimizer"], OPTIMIZERS)
+    if ctx.params["out"] is not None:
+        check_output(ctx.params["out"], force=ctx.params["force"], who="--out")
+    problem, options = build_problem(options)
+    if sys.stderr.isatty():
+        for line in problem.report.splitlines():
+            say(line)
+    return problem, options
+
+
+def _best(problem: LeastSquares, options: dict[str, Any], common: dict[str, Any]) -> tuple[float, bool]:
+    """The best rate; a problem without one is a run that failed."""
+    found = best_lr(problem, options["optimizer"], **common)
+    if math.isnan(found.lr):
+        say(f"signscope: {options['optimizer']} is {found.curve.status}: {found.curve.message}")
+        raise typer.Exit(FAILED)
+    return found.lr, found.at_bound
+
+
+def _finish_half(
+    ctx: typer.Context, problem: LeastSquares, curve: Any, options: dict[str, Any], *, at_bound: bool
+) -> None:
+    _finish(ctx, half(problem, curve, options=options, at_bound=at_bound))
+    if curve.failed or curve.status == "interrupted":
+        say(f"signscope: {curve.optimizer} is {curve.status}: {curve.message}")
+        raise typer.Exit(FAILED)
+
+
+def _finish(ctx: typer.Context, result: Comparison) -> None:
+    """Save if asked to, then print."""
+    out: Path | None = ctx.params["out"]
+    if out is not None:
+        result.save(out, force=ctx.params["force"])
+    if ctx.params["as_json"]:
+        typer.echo(json.dumps(result.summary(), indent=2, allow_nan=False, ensure_ascii=False))
+    else:
+        show(result)
+    if out is not None:
+        say(f"wrote {out / 'risk.png'}, curves.csv, summary.json")
+    elif sys.stderr.isatty():
+        say("add --out FOLDER for the picture, the curves and summary.json")

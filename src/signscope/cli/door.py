@@ -1,0 +1,67 @@
+"""From exceptions to one line on stderr with an exit code: 1 the run failed, 2 wrong usage or bad input."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from signscope._core.errors import InvalidInput, SignscopeError, Unsupported
+
+FAILED, WRONG = 1, 2
+
+
+def say(text: str) -> None:
+    """A note on stderr."""
+    typer.echo(text, err=True)
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error without line breaks; its kind where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+@contextmanager
+def guarded(command: str, *, debug: bool) -> Iterator[None]:
+    """Turn what a command raises into one line and an exit code; ``debug`` lets tracebacks through."""
+    try:
+        yield
+    except (InvalidInput, Unsupported) as error:
+        if debug:
+            raise
+        say(f"signscope {command}: error: {one_line(error)}")
+        raise typer.Exit(WRONG) from None
+    except KeyboardInterrupt:
+        say(f"signscope {command}: stopped by the keyboard before there was a result.")
+        raise typer.Exit(FAILED) from None
+    except BrokenPipeError:
+        raise
+    except (SignscopeError, Exception) as error:
+        if debug or isinstance(error, typer.Exit):
+            raise
+        kind = "" if isinstance(error, SignscopeError) else f" {type(error).__name__}:"
+        say(f"signscope {command}: failed:{kind} {one_line(error)} (--debug shows the traceback)")
+        raise typer.Exit(FAILED) from None
+
+
+class Door(TyperGroup):
+    """The command group, with usage errors in one line like all others."""
+
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        """Run; errors of usage (unknown option, value of the wrong kind) exit with code 2."""
+        if not standalone_mode:
+            return super().main(*args, standalone_mode=False, **extra)
+        try:
+            code = super().main(*args, standalone_mode=False, **extra)
+        except Exception as error:
+            wanted = getattr(error, "format_message", None)  # click's own errors, whichever click it is
+            if wanted is None:
+                raise
+            path = getattr(getattr(error, "ctx", None), "command_path", "signscope")
+            text = " ".join(str(wanted()).split())
+            if text:
+                say(f"{path}: error: {text}{'' if text.endswith(('.', '?')) else '.'} See {path} --help.")
+            sys.exit(WRONG)
+        sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,131 @@
+"""From options to a problem: data, a named Gaussian problem, or a covariance file."""
+
+from pathlib import Path
+from typing import Any
+
+from signscope._core import checks
+from signscope._core.errors import InvalidInput
+from signscope.problems import BUNDLED, LeastSquares, bundled, gaussian_problem, load_matrix, load_table
+from signscope.problems.data import NOISES
+
+DEFAULT_DATA, DEFAULT_DIM, DEFAULT_SPECTRUM = "digits", 500, "log:0.01,1"
+KINDS = ("data", "gaussian", "covariance")
+_OWN = {
+    "data": ("data", "features"),
+    "gaussian": ("dim", "spectrum", "rotated"),
+    "covariance": ("cov",),
+}
+_OPTION = {"data": "DATA"}
+
+
+def build_problem(options: dict[str, Any]) -> tuple[LeastSquares, dict[str, Any]]:
+    """The problem that ``options`` describe, and the options with everything left open filled in.
+
+    Raises:
+        InvalidInput: Options that exclude one another, a file that cannot be used, or numbers out of range.
+    """
+    kind = _kind(options)
+    for other in KINDS:
+        clash = [name for name in _OWN[other] if options[name] not in (None, False)]
+        if other != kind and clash:
+            raise InvalidInput(f"{_flag(clash[0])} does not go with a {kind} problem; leave it out.")
+    filled = {**options, "problem": kind}
+    checks.integer("--seed", "seed", options["seed"], minimum=0)
+    problem = {"data": _from_data, "gaussian": _gaussian, "covariance": _covariance}[kind](filled)
+    return _started(problem, filled), filled
+
+
+def _kind(options: dict[str, Any]) -> str:
+    if options["problem"] is not None:
+        return checks.one_of("--problem", "problem", options["problem"], KINDS)
+    if options["data"] is not None:
+        return "data"
+    if options["cov"] is not None:
+        return "covariance"
+    return "gaussian" if any(options[name] for name in _OWN["gaussian"]) else "data"
+
+
+def _flag(name: str) -> str:
+    return _OPTION.get(name, f"--{name.replace('_', '-')}")
+
+
+def _from_data(options: dict[str, Any]) -> LeastSquares:
+    options["data"] = options["data"] or DEFAULT_DATA
+    options["noise"] = options["noise"] or "empirical"
+    checks.one_of("--noise", "noise (on a data set)", options["noise"], NOISES)
+    X, y = _load(options)
+    return LeastSquares.from_data(
+        X,
+        y,
+        center=options["center"],
+        scale=options["scale"],
+        ridge=options["ridge"],
+        noise=options["noise"],
+        seed=options["seed"],
+    )
+
+
+def _load(options: dict[str, Any]) -> tuple[Any, Any]:
+    name = options["data"]
+    path = Path(name)
+    if path.exists() or path.suffix:
+        X, y = load_table(path, options["target"], features=options["features"])
+        options["data"] = str(path.resolve())
+        if path.suffix.lower() == ".npy" and options["target"] is not None:
+            options["target"] = str(Path(options["target"]).resolve())
+        return X, y
+    if name.replace("-", "_") not in BUNDLED:
+        raise InvalidInput(f"{name}: there is no such file, and the bundled data sets are {', '.join(BUNDLED)}.")
+    if options["target"] is not None or options["features"] is not None:
+        raise InvalidInput(f"{name}: a bundled data set has its own features and target; leave out --target.")
+    return bundled(name)
+
+
+def _gaussian(options: dict[str, Any]) -> LeastSquares:
+    options["dim"] = DEFAULT_DIM if options["dim"] is None else options["dim"]
+    options["spectrum"] = options["spectrum"] or DEFAULT_SPECTRUM
+    options["noise"] = options["noise"] or "none"
+    return gaussian_problem(
+        options["dim"],
+        spectrum=options["spectrum"],
+        rotated=options["rotated"],
+        noise=options["noise"],
+        seed=options["seed"],
+        target=_vector(options, "target"),
+    )
+
+
+def _covariance(options: dict[str, Any]) -> LeastSquares:
+    if options["cov"] is None:
+        raise InvalidInput("a covariance problem needs --cov FILE.")
+    cov = load_matrix(options["cov"])
+    options["cov"] = str(Path(options["cov"]).resolve())
+    options["noise"] = options["noise"] or "none"
+    return LeastSquares(cov, noise=options["noise"], seed=options["seed"], target=_vector(options, "target"))
+
+
+def _started(problem: LeastSquares, options: dict[str, Any]) -> LeastSquares:
+    """The same problem from the start that was asked for."""
+    word = options["start"]
+    if word in (None, "zeros"):
+        return problem
+    start = [1.0] * problem.dim if word == "ones" else _vector(options, "start")
+    return LeastSquares(
+        problem.cov,
+        start=start,
+        target=problem.target,
+        noise=problem.noise,
+        seed=problem.seed,
+        rows=problem.rows,
+        dropped_columns=problem.dropped_columns,
+        report=problem.report if problem.rows is not None else "",
+    )
+
+
+def _vector(options: dict[str, Any], name: str) -> Any:
+    """A vector from the file that option ``name`` gives, or None."""
+    if options[name] is None:
+        return None
+    vector = load_matrix(options[name])
+    options[name] = str(Path(options[name]).resolve())
+    return vector

@@ -1,0 +1,25 @@
+"""Predictions against simulations: gaps, best rates, and the comparison of whole optimizers."""
+
+from signscope.comparison.agreement import Gap, gap
+from signscope.comparison.conditions import Assumption
+from signscope.comparison.entries import CurveSet, Entry
+from signscope.comparison.judgement import Verdict
+from signscope.comparison.result import Comparison
+from signscope.comparison.running import compare
+from signscope.comparison.storage import check_output, save_results
+from signscope.comparison.tuning import BestLr, best_lr
+
+__all__ = [
+    "Assumption",
+    "BestLr",
+    "Comparison",
+    "CurveSet",
+    "Entry",
+    "Gap",
+    "Verdict",
+    "best_lr",
+    "check_output",
+    "compare",
+    "gap",
+    "save_results",
+]

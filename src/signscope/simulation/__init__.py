@@ -1,0 +1,5 @@
+"""The algorithms themselves on least squares, many runs at once."""
+
+from signscope.simulation.run import simulate
+
+__all__ = ["simulate"]
