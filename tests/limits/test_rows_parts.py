@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from limits.rows_data import as_rows, digits, skewed, standardised
 
+from helpers.rows_data import as_rows, digits, skewed, standardised
 from signscope.limits import rows_moments
 from signscope.limits.rows_moments import prepare
 from signscope.limits.rows_propagator import propagator

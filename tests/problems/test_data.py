@@ -47,7 +47,7 @@ def mean_square_limit(problem):
     eigvals, eigvecs = problem.cov.eigh()
     rows = problem.rows.features @ eigvecs
     sigma = torch.eye(problem.dim, dtype=torch.float64)
-    for _ in range(80):
+    for _ in range(40):
         weights = ((rows @ sigma) * rows).sum(1)
         image = rows.T @ (weights[:, None] * rows) / len(rows) / (eigvals[:, None] + eigvals)
         radius, sigma = float(image.norm() / sigma.norm()), image / image.norm()

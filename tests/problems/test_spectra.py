@@ -120,11 +120,11 @@ def test_rotation_keeps_the_spectrum_and_moves_the_basis(dim, seed):
 def test_rotation_is_haar():
     """E K_11 = tr/d and Var K_11 = 2 (tr K^2 - tr^2/d) / (d (d + 2)) under the Haar measure."""
     eigvals = torch.tensor([1.0, 2, 6], dtype=torch.float64)
-    first = torch.stack([spectra.rotated(eigvals, seed).diagonal() for seed in range(4000)])
+    first = torch.stack([spectra.rotated(eigvals, seed).diagonal() for seed in range(1500)])
     variance = 2 * (41 - 81 / 3) / 15
-    stderr = (variance / 4000) ** 0.5
+    stderr = (variance / 1500) ** 0.5
     assert ((first.mean(0) - 3).abs() < 4.5 * stderr).all()
-    assert first.var(0).numpy() == pytest.approx(variance, rel=0.1)
+    assert first.var(0).numpy() == pytest.approx(variance, rel=0.15)
 
 
 def test_rescaled_changes_units_alone():

@@ -26,9 +26,7 @@ def torch_adam_path(grads: Tensor, *, lr: float, betas: tuple[float, float], eps
     return torch.stack(path)
 
 
-def our_adam_path(
-    grads: Tensor, *, lr: float, betas: tuple[float, float], eps: float, late: int = 0
-) -> Tensor:
+def our_adam_path(grads: Tensor, *, lr: float, betas: tuple[float, float], eps: float, late: int = 0) -> Tensor:
     theta = torch.zeros(grads.shape[1:], dtype=grads.dtype)
     first, second = torch.zeros_like(theta), torch.zeros_like(theta)
     path = []

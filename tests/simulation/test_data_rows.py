@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from helpers.reference import least_squares_path, risks
 
 import signscope as ss
+from helpers.reference import least_squares_path, risks
 from signscope._core.random import stream
 from signscope.simulation.streams import GRANULE
 
@@ -54,9 +54,7 @@ def test_rows_carry_their_own_labels(optimizer, rows, batch_size):
 def orthogonal() -> ss.LeastSquares:
     """Row i moves coordinate i alone: after one pass the order no longer shows."""
     scale = np.array([1.0, 2.0, 0.5, 1.5, 1.0])
-    return ss.LeastSquares.from_data(
-        np.diag(scale), scale * np.arange(1, 6), center=False, scale="none", ridge=0.0
-    )
+    return ss.LeastSquares.from_data(np.diag(scale), scale * np.arange(1, 6), center=False, scale="none", ridge=0.0)
 
 
 def test_one_pass_uses_every_row_once():

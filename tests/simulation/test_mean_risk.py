@@ -16,14 +16,14 @@ def rotated(dim: int) -> np.ndarray:
 
 def exact_sgd(problem: ss.LeastSquares, *, lr: float, batch_size: int, num_steps: int, noise: float) -> np.ndarray:
     """Recursion (4.2): M_j <- M_j (1 - 2 g l + g^2 l^2) + (g^2/B) (l^2 M_j + l sum_i l_i M_i + l s^2)."""
-    l, q = np.linalg.eigh(np.asarray(problem.cov))
+    lam, q = np.linalg.eigh(np.asarray(problem.cov))
     g = lr / problem.dim
     moments = (q.T @ problem.displacement.numpy()) ** 2
-    risks = [0.5 * l @ moments]
+    risks = [0.5 * lam @ moments]
     for _ in range(num_steps):
-        spread = l**2 * moments + l * (l @ moments) + l * noise**2
-        moments = moments * (1 - 2 * g * l + g**2 * l**2) + g**2 / batch_size * spread
-        risks.append(0.5 * l @ moments)
+        spread = lam**2 * moments + lam * (lam @ moments) + lam * noise**2
+        moments = moments * (1 - 2 * g * lam + g**2 * lam**2) + g**2 / batch_size * spread
+        risks.append(0.5 * lam @ moments)
     return np.array(risks)
 
 
@@ -52,11 +52,9 @@ def test_sgd_follows_the_exact_recursion(batch_size, dtype):
     assert_mean_close(curve, exact)
     if batch_size > 1:  # teeth: the noise of a single row is rejected
         with pytest.raises(AssertionError, match="standard errors"):
-            assert_mean_close(
-                curve, exact_sgd(problem, lr=0.5, batch_size=1, num_steps=steps, noise=NOISE)[::10]
-            )
+            assert_mean_close(curve, exact_sgd(problem, lr=0.5, batch_size=1, num_steps=steps, noise=NOISE)[::10])
+    wrong = exact_sgd(problem, lr=0.5, batch_size=batch_size, num_steps=steps, noise=1.1 * NOISE)
     with pytest.raises(AssertionError, match="standard errors"):  # teeth: and so is another noise level
-        wrong = exact_sgd(problem, lr=0.5, batch_size=batch_size, num_steps=steps, noise=1.1 * NOISE)
         assert_mean_close(curve, wrong[::10])
 
 
@@ -81,8 +79,8 @@ def test_mean_of_one_sign_step_is_the_orthant_probability():
     sign_cov = 2 / np.pi * np.arcsin(cov / np.sqrt(np.outer(cov.diagonal(), cov.diagonal())))
     expected = 0.5 * v @ cov @ v - size * (cov @ v) @ mean_sign + 0.5 * size**2 * np.trace(cov @ sign_cov)
     assert_mean_close(curve, np.array([0.0, expected]))
+    independent = expected + 0.5 * size**2 * (np.trace(cov) - np.trace(cov @ sign_cov))
     with pytest.raises(AssertionError, match="standard errors"):  # teeth: independent signs
-        independent = expected + 0.5 * size**2 * (np.trace(cov) - np.trace(cov @ sign_cov))
         assert_mean_close(curve, np.array([0.0, independent]))
 
 

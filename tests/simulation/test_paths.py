@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from helpers.reference import least_squares_path, risks
 
 import signscope as ss
+from helpers.reference import least_squares_path, risks
 from signscope._core.random import stream
 from signscope.schedules import Cosine
 from signscope.simulation.streams import GRANULE
@@ -132,5 +132,5 @@ def test_dense_rows_are_coloured_panel_by_panel():
 def test_float32_follows_float32_rules_on_the_same_problem():
     curves = [simulated("signsgd", num_runs=2000, dtype=t, times=[0, 4, 8]) for t in (torch.float32, None)]
     gap = (curves[0].value - curves[1].value).abs()
-    assert bool((gap <= 4.5 * (curves[0].stderr**2 + curves[1].stderr**2).sqrt() + 1e-6).all())
+    assert bool((gap <= 4.5 * (curves[0].stderr ** 2 + curves[1].stderr ** 2).sqrt() + 1e-6).all())
     assert curves[0].runs.dtype == torch.float64

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from signscope._core.equations import equation
-from signscope.limits.adam_lattice import LEFT, Lattice, averaging
+from signscope.limits.adam_lattice import Lattice, averaging
 
 APART = 40.0  # largest log(x / x') of the two-coordinate integrals; exp(-APART / 2) is what they miss
 _NEGLIGIBLE = 1e-8  # relative size of the one-coordinate integrand where the two-coordinate ones stop
@@ -60,7 +60,7 @@ class Averages:
 
     @cached_property
     def later(self) -> tuple[np.ndarray, np.ndarray]:
-        """Rows that read f at log(e^y + e^(y + t)), and the log weights e^(t/2)/(1 + e^t) dt, for t = ..., -h, 0, h, ..."""
+        """Rows that read f at log(e^y + e^(y + t)) for t = ..., -h, 0, h, ..., and logs of e^(t/2)/(1 + e^t) dt."""
         step, num = self.lattice.spacing, self.num_apart
         t = step * np.arange(-num, num)
         ahead = np.logaddexp(0.0, t)
@@ -154,7 +154,7 @@ class Direction:
         return self._over_lags([self._shared_partner(b, m, int(first[m])) for m, b in enumerate(both)])
 
     def _numerator(self, parts: np.ndarray) -> np.ndarray:
-        """x times the sum over gradients held by both numerators, a_i^2 parts(beta2^i x) / (beta2^i x) * x."""
+        """Sum over the gradients that both numerators hold with weights a_i: sum_i a_i^2 beta2^-i parts(beta2^i x)."""
         if self.beta1 == 0:
             return parts
         ratio = self.beta1**2 / self.lattice.beta2

@@ -44,12 +44,12 @@ class ResidualLaw:
         self.log_near, self.power = math.log(near), math.log(next_to / near)
 
     def log_transform(self, log_a: np.ndarray, log_risk: np.ndarray) -> np.ndarray:
-        """log Q at exp(log_a), arguments broadcast; accurate relative to 1 - Q where that is small."""
+        """Logarithm of Q at exp(log_a), arguments broadcast; accurate relative to 1 - Q where that is small."""
         swell = np.logaddexp(0.0, math.log(4) + log_a + log_risk)  # log(1 + 4 a R)
         return self.batch_size * (self._log_m(log_a - swell) - swell / 2)
 
     def log_scale(self, log_risk: np.ndarray, fallen: float) -> np.ndarray:
-        """log a at which 1 - Q reaches ``fallen``, to within 0.01; shape of ``log_risk``."""
+        """Logarithm of the a at which 1 - Q reaches ``fallen``, to within 0.01; shape of ``log_risk``."""
         low, high = np.full_like(log_risk, -300.0), np.full_like(log_risk, 300.0)
         for _ in range(16):
             middle = (low + high) / 2

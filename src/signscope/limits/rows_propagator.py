@@ -1,8 +1,8 @@
 """Exact solution of the linear flow dmu/dt = -(m + H(mu - mu_0)), dSigma/dt = -(H Sigma + Sigma H') + N.
 
-H is diagonal (closed forms) or a general square matrix. Then one short step comes from a Taylor series and is then doubled: three matrix
-products a doubling, no eigenvectors (H need not have a well-conditioned basis), no cancellation, for the
-integral of the noise is built as a sum of non-negative matrices.
+H is diagonal (closed forms) or a general square matrix. For a matrix one short step comes from a Taylor series and
+is then doubled: three matrix products a doubling, no eigenvectors (H need not have a well-conditioned basis), no
+cancellation, for the integral of the noise is built as a sum of non-negative matrices.
 """
 
 import math

@@ -14,7 +14,7 @@ from signscope.noise.discrete import Discrete
 from signscope.noise.law import Size
 from signscope.noise.scipy_law import check_frozen, frozen_spec
 
-_NEGLIGIBLE = 1e-17  # tail mass that is cut off
+_NEGLIGIBLE = 2e-16  # tail mass that is cut off
 _MOST = 1_000_000
 
 
@@ -69,11 +69,13 @@ class ScipyDiscrete(Discrete):
 def _lattice(frozen: Any) -> npt.NDArray[np.float64]:
     """The points of the lattice that carry all but a negligible mass."""
     low, high = (float(v) for v in frozen.support())
-    low = max(low, float(frozen.ppf(_NEGLIGIBLE)))
-    high = min(high, float(frozen.isf(_NEGLIGIBLE)))
-    if not high - low < _MOST:
+    middle = float(frozen.ppf(0.5))
+    reach = np.exp2(np.arange(math.ceil(math.log2(_MOST)) + 1))
+    right = reach[frozen.sf(middle + reach) <= _NEGLIGIBLE]
+    left = reach[frozen.cdf(middle - reach) <= _NEGLIGIBLE]
+    if not len(right) or not len(left):
         raise Unsupported(
             f"ScipyDiscrete: {frozen_spec(frozen, defaults=(0.0,))} spreads over more than {_MOST:,} values. "
             "Pass a sample of it instead."
         )
-    return np.arange(low, high + 1)
+    return np.arange(max(low, middle - left[0]), min(high, middle + right[0]) + 1)

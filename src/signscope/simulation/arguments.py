@@ -20,8 +20,8 @@ def recorded_times(times: Any, horizon: Any) -> np.ndarray:
     if times is None:
         return np.linspace(0, end, NUM_TIMES)
     try:
-        values = np.array(times, dtype=np.float64)
-    except (TypeError, ValueError):
+        values = torch.as_tensor(times, dtype=torch.float64).detach().cpu().numpy().copy()
+    except (TypeError, ValueError, RuntimeError):
         raise InvalidInput(f"{WHO}: `times` must be numbers, got {times!r}.") from None
     if values.ndim != 1 or not len(values) or not bool((np.diff(values) > 0).all()):
         raise InvalidInput(f"{WHO}: `times` must be a vector of increasing numbers, got shape {values.shape}.")

@@ -70,21 +70,20 @@ def simulate(
         eps: Adam's eps, in the unit of the gradient.
 
     Returns:
-        The mean over runs with ``stderr``, ``band`` (central 80%) and ``runs`` (num_runs, num_times).
-        A run whose risk is not finite, or above 1e12 times its start, at a recorded time has diverged: it is
-        frozen and recorded as inf from then on, counted in ``message``, and the status is ``"diverged"``. Mean,
-        stderr and band at each time are those of the runs still finite there, and inf once there is none.
-        After Ctrl-C the status is ``"interrupted"`` and the curve holds what was done.
+        The mean over runs with ``stderr``, ``band`` (central 80%) and ``runs`` (num_runs, num_times). A run whose
+        risk is not finite, or above 1e12 times its start, at a recorded time has diverged: it is frozen, recorded
+        as inf from then on and counted in ``message``; the status is ``"diverged"``. The statistics at each time
+        are those of the runs still finite there, and inf once there is none. After Ctrl-C the status is
+        ``"interrupted"`` and the curve holds what was done.
 
     Raises:
-        InvalidInput: An argument is out of range, the problem has no rows although ``rows`` asks for them, or
-            ``"once"`` needs more rows than there are.
+        InvalidInput: An argument is out of range, there are no rows, or too few for ``"once"``.
 
     Notes:
-        Buffers stay below 256 MB whatever ``num_runs`` and ``horizon`` (more runs than fit follow in groups), as
-        long as one step of one run fits, roughly ``batch_size * dim`` below 6 million; the problem, its data and
-        the result come on top. Results do not depend on how the work is cut, beyond rounding. On a CPU, threads
-        (as many as torch.get_num_threads() says) draw the next rows during the steps.
+        Buffers stay below 256 MB whatever ``num_runs`` and ``horizon`` (runs that do not fit follow in groups),
+        as long as one step of one run fits: about ``batch_size * dim`` below 3 million. The problem, its data and
+        the result come on top. Results do not depend on how the work is cut, beyond rounding. On a CPU as many
+        threads as torch.get_num_threads() says draw the next rows during the steps.
     """
     name = checks.one_of(WHO, "optimizer", optimizer, OPTIMIZERS)
     recorded = recorded_times(times, horizon)
@@ -103,12 +102,15 @@ def simulate(
         device=as_device(device),
     )
     check_rows(problem, settings.rows, num_steps=settings.num_steps, batch_size=settings.batch_size)
-    meter = as_meter(progress, f"simulate {name}")
+    outcome = _run(problem, settings, as_meter(progress, f"simulate {name}"))
+    return _curve(problem, settings, outcome, recorded)
+
+
+def _run(problem: LeastSquares, settings: Settings, meter: Meter) -> Outcome:
     try:
-        outcome = Engine(problem, settings, meter).run()
+        return Engine(problem, settings, meter).run()
     finally:
         meter.close()
-    return _curve(problem, settings, outcome, recorded)
 
 
 def _curve(problem: LeastSquares, settings: Settings, outcome: Outcome, recorded: np.ndarray) -> Curve:

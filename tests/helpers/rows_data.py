@@ -63,6 +63,18 @@ def simulated(rows, optimizer, *, lr, times, num_runs, seed=0, betas=(0.9, 0.999
     return torch.as_tensor(risk.mean(0)), torch.as_tensor(risk.std(0, ddof=1) / num_runs**0.5)
 
 
+def scatter(rows, optimizer, *, lr, steps, num_runs, seed=0):
+    """1/2 tr(K Cov v) over runs after ``steps`` updates of sgd or signsgd."""
+    x, eps = rows.features.numpy(), rows.residuals.numpy()
+    rng = np.random.default_rng(seed)
+    v = np.tile(rows.displacement.numpy(), (num_runs, 1))
+    for _ in range(steps):
+        drawn = rng.integers(len(x), size=num_runs)
+        grad = (np.einsum("ri,ri->r", x[drawn], v) - eps[drawn])[:, None] * x[drawn]
+        v -= lr / x.shape[1] * (np.sign(grad) if optimizer == "signsgd" else grad)
+    return 0.5 * float(np.sum(x.T @ x / len(x) * np.cov(v.T)))
+
+
 def exact_sgd(rows, *, lr, steps):
     """Excess risk of SGD's second moments, stepped exactly: M <- E[(v - g grad)(v - g grad)'] over the rows."""
     x, eps, mean = rows.features.numpy(), rows.residuals.numpy(), rows.displacement.numpy().copy()

@@ -1,0 +1,72 @@
+"""How tensors are walked: lists of small ones at once, large ones on the CPU in pieces that stay in cache.
+
+Every update is written once, for lists of tensors (``torch._foreach_*``). On an accelerator the lists hold all
+tensors. On the CPU a temporary as large as the parameter would cost more than the update, so a large tensor comes
+as a row of pieces, each a list of one.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+PIECE = 2**18
+"""Entries of a piece: its temporaries (1 MB in float32) stay in the second-level cache."""
+SMALL = 2**15
+"""Below this size a tensor costs more in calls than in memory traffic, and joins a list."""
+
+Row = Mapping[str, Tensor]
+Columns = dict[str, list[Tensor]]
+
+
+def partition(rows: Iterable[Row], *, pieces: bool, foreach: bool | None) -> Iterator[Columns]:
+    """Groups rows of equally named tensors into columns that one list operation can take.
+
+    Args:
+        rows: One mapping per parameter; all its tensors have the parameter's shape.
+        pieces: Whether the update is elementwise, so that a tensor may be cut.
+        foreach: ``True``: everything in lists; ``False``: one tensor at a time; ``None``: by device and size.
+
+    Yields:
+        One list per name, equally long; tensors of one column share device and dtype.
+    """
+    lists: defaultdict[tuple, list[Row]] = defaultdict(list)
+    for row in rows:
+        first = next(iter(row.values()))
+        if foreach is False or (foreach is None and first.device.type == "cpu" and first.numel() > SMALL):
+            yield from _cut(row) if pieces and foreach is None else _single(row)
+        else:
+            lists[(first.device, *(t.dtype for t in row.values()))].append(row)
+    for group in lists.values():
+        yield {name: [row[name] for row in group] for name in group[0]}
+
+
+def all_finite(tensors: Iterable[Tensor]) -> bool:
+    """Whether no entry is NaN or infinite; one read of the data and one synchronisation per device and dtype."""
+    kinds: defaultdict[tuple, list[Tensor]] = defaultdict(list)
+    for tensor in tensors:
+        kinds[(tensor.device, tensor.dtype)].append(tensor)
+    return all(_finite(group, device.type) for (device, _), group in kinds.items())
+
+
+def _finite(group: list[Tensor], device: str) -> bool:
+    if device == "cpu":  # a NaN or an infinity never leaves a sum; a finite sum is proof
+        if torch.stack([t.sum() for t in group]).sum().isfinite():
+            return True
+        return all(bool(t.isfinite().all()) for t in group)  # the sum may have overflowed: look closely
+    peaks = torch._foreach_norm([t for t in group if t.numel()], float("inf"))
+    return not peaks or bool(torch.stack(list(peaks)).isfinite().all())
+
+
+def _single(row: Row) -> Iterator[Columns]:
+    yield {name: [tensor] for name, tensor in row.items()}
+
+
+def _cut(row: Row) -> Iterator[Columns]:
+    if not all(tensor.is_contiguous() for tensor in row.values()):
+        yield from _single(row)
+        return
+    split = [tensor.view(-1).split(PIECE) for tensor in row.values()]
+    for parts in zip(*split, strict=True):
+        yield {name: [part] for name, part in zip(row, parts, strict=True)}

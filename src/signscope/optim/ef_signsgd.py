@@ -1,0 +1,64 @@
+"""EF-signSGD as a torch optimizer."""
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import ParamsT
+
+from signscope.optim.base import Group, SignOptimizer, common_options
+from signscope.optim.blocks import Columns
+
+
+class EFSignSGD(SignOptimizer):
+    r"""EF-signSGD: a scaled sign per tensor, with the remainder fed back at the next step.
+
+    ```text
+    p = lr * g + e                               (e = 0 before the first step)
+    D = mean(|p|) * sign(p)                      per parameter tensor
+    x = (1 - lr * weight_decay) * x - D
+    e = p - D
+    ```
+
+    Source: `signscope.rules.ef_signsgd`. Memory: 1 float per parameter. Gradient calls: 1 per step. sign(0) is 0.
+    ``lr`` has the meaning it has for SGD, because the step scales with the gradient. Without weight decay
+    ``x_t - e_t = x_0 - lr * (sum of gradients)``.
+
+    Differs from the paper: the scale is taken per tensor; weight decay (decoupled, outside the feedback) is ours.
+
+    Args:
+        params: Parameters or parameter groups.
+        lr: Learning rate, inside the feedback, so that it may change between steps.
+        weight_decay: Decoupled weight decay, per unit of ``lr``.
+        maximize: Climb instead of descend.
+        foreach: Lists of tensors (True), one at a time (False), or by device and size (None).
+        master_weights: Keep float32 copies of half-precision weights and update those (4 bytes per weight).
+    """
+
+    buffers = ("error",)
+    elementwise = False
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float = 1e-2,
+        *,
+        weight_decay: float = 0.0,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        master_weights: bool = False,
+    ) -> None:
+        common = common_options(
+            lr=lr, weight_decay=weight_decay, maximize=maximize, foreach=foreach, master_weights=master_weights
+        )
+        super().__init__(params, common)
+
+    def _length(self, group: Group) -> float:
+        return 1.0
+
+    def _directions(self, group: Group, columns: Columns) -> list[Tensor]:
+        wanted = columns["error"]
+        torch._foreach_add_(wanted, columns["grad"], alpha=float(group["lr"]))
+        scales = [w.abs().mean() for w in wanted]
+        updates = list(torch._foreach_sign(wanted))
+        torch._foreach_mul_(updates, scales)
+        torch._foreach_sub_(wanted, updates)
+        return updates

@@ -1,0 +1,1 @@
+"""Tests of the noise laws; a package, so that its catalogue has a name of its own."""

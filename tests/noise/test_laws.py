@@ -1,0 +1,122 @@
+"""Every law of the catalogue against sampling, its own pdf and cdf, and its text."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from noise.catalogue import ROWS, t
+from signscope._core.errors import Unsupported
+from signscope.noise import NoiseLaw, parse_noise
+
+DRAWS = 200_000
+rows = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+smooth_rows = pytest.mark.parametrize("row", [r for r in ROWS if r.has_pdf], ids=lambda row: row.name)
+
+
+def draw(law: NoiseLaw, seed: int = 0) -> np.ndarray:
+    return law.sample(DRAWS, np.random.default_rng(seed))
+
+
+@rows
+def test_m_is_what_sampling_sees(row):
+    squares = torch.from_numpy(draw(row.law)) ** 2
+    a = t(0.03, 0.3, 3, 30)
+    seen = torch.exp(-a[:, None] * squares)
+    stderr = seen.std(1) / DRAWS**0.5 + 1e-12
+    assert ((seen.mean(1) - row.law.m(a)).abs() <= 4.5 * stderr).all()
+
+
+@rows
+def test_m_starts_at_one_and_falls(row):
+    a = torch.cat([t(0), torch.logspace(-20, 20, 81, dtype=torch.float64)])
+    m = row.law.m(a)
+    assert m.shape == a.shape
+    assert m[0] == pytest.approx(1, abs=1e-14)
+    assert (m >= 0).all()
+    assert (m.diff() <= 1e-14).all()
+    assert row.law.m(a.reshape(9, 9, 1).expand(9, 9, 2)).shape == (9, 9, 2)
+    assert row.law.m(t(2.0)[0]).ndim == 0
+
+
+@rows
+def test_cdf_is_what_sampling_sees(row):
+    sample = draw(row.law, seed=1)
+    x = torch.from_numpy(np.quantile(sample, [0.02, 0.3, 0.5, 0.8, 0.99])) + 1e-9
+    share = (torch.from_numpy(sample) <= x[:, None]).double().mean(1)
+    p = row.law.cdf(x)
+    assert ((share - p).abs() <= 4.5 * (p * (1 - p) / DRAWS).sqrt() + 1e-6).all()
+
+
+@smooth_rows
+def test_pdf_is_the_slope_of_the_cdf(row):
+    sample = draw(row.law, seed=2)
+    x = torch.from_numpy(np.quantile(sample, [0.03, 0.2, 0.41, 0.77, 0.9]))
+    step = 1e-5 * (1 + x.abs())
+    slope = (row.law.cdf(x + step) - row.law.cdf(x - step)) / (2 * step)
+    torch.testing.assert_close(row.law.pdf(x), slope, rtol=1e-5, atol=1e-8)
+
+
+@rows
+def test_facts(row):
+    law = row.law
+    assert law.mean == pytest.approx(row.mean, abs=1e-12, nan_ok=True)
+    assert law.second_moment == pytest.approx(row.second_moment)
+    variance = row.second_moment - row.mean**2 if math.isfinite(row.second_moment) else math.inf
+    assert law.variance == pytest.approx(variance)
+    assert law.density_at_zero == pytest.approx(row.density_at_zero, rel=1e-6)
+    assert law.atom_at_zero == pytest.approx(row.atom)
+    assert law.gap == pytest.approx(row.gap)
+    for order in (0.5, 1, 1.5, 2, 3, 4):
+        assert law.has_moment(order) == (order < row.moment_limit), order
+
+
+@rows
+def test_sample_shape_dtype_and_seed(row):
+    first, second = (row.law.sample((3, 5), np.random.default_rng(3)) for _ in range(2))
+    assert first.shape == (3, 5)
+    assert first.dtype == np.float64
+    assert (first == second).all()
+
+
+@rows
+def test_spec_reads_back(row):
+    if not row.reads_back:
+        return
+    again = parse_noise(row.law.spec)
+    assert again.spec == row.law.spec
+    assert str(again) == row.law.spec
+    a = torch.logspace(-3, 3, 13, dtype=torch.float64)
+    torch.testing.assert_close(again.m(a), row.law.m(a), rtol=1e-10, atol=0)
+
+
+@rows
+def test_describe_is_json(row):
+    text = json.dumps(row.law.describe(), allow_nan=False)
+    assert json.loads(text)["spec"] == row.law.spec
+
+
+@pytest.mark.parametrize("row", [r for r in ROWS if not r.has_pdf], ids=lambda row: row.name)
+def test_discrete_laws_refuse_a_density(row):
+    with pytest.raises(Unsupported, match="cdf or sample"):
+        row.law.pdf(t(0))
+
+
+@rows
+def test_gradients_of_m_and_phi(row):
+    a = t(0.3, 4.0).requires_grad_()
+    assert torch.autograd.gradcheck(row.law.m, a)
+    risk = t(0.02, 0.5).requires_grad_()
+    for size in (1, 2, 5):
+        assert torch.autograd.gradcheck(lambda r, b=size: row.law.phi(r, batch_size=b), risk)
+        assert (
+            torch.autograd.gradcheck(lambda r, b=size: row.law.psi(r, batch_size=b), risk)
+            or row.second_moment == math.inf
+        )
+
+
+@rows
+def test_second_derivatives_of_m(row):
+    assert torch.autograd.gradgradcheck(row.law.m, t(0.3, 4.0).requires_grad_())
