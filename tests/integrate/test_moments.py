@@ -7,7 +7,7 @@ import torch
 from signscope.integrate import exponential_moments
 
 
-@pytest.mark.parametrize("z", [0.0, 1e-20, 1e-8, 0.3, 1.999, 2.0, 2.001, 7.0, 50.0, 1e4, 1e12])
+@pytest.mark.parametrize("z", [0.0, 1e-20, 1e-8, 0.3, 0.999, 1.0, 1.001, 7.0, 50.0, 1e4, 1e12])
 def test_moments_match_arbitrary_precision(z):
     found = exponential_moments(torch.tensor(z, dtype=torch.float64), 5)
     with mpmath.workdps(60):
@@ -15,7 +15,7 @@ def test_moments_match_arbitrary_precision(z):
         for k in range(5):
             # k! phi_{k+1}(-z) through the confluent hypergeometric function 1F1(1; k+2; -z) / (k+1)
             value = mpmath.hyp1f1(1, k + 2, -exact) / (k + 1)
-            assert float(found[k]) == pytest.approx(float(value), rel=3e-15)
+            assert float(found[k]) == pytest.approx(float(value), rel=1e-14)
 
 
 def test_moments_are_differentiable():

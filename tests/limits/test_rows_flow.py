@@ -129,8 +129,8 @@ def test_scatter_of_the_runs_needs_the_mean_removed(monkeypatch):
     rows = as_rows(x, x @ np.full(6, 4.0) + 0.5 * rng.normal(size=200))
     times = torch.tensor([0.0, 3.0], dtype=torch.float64)
     found = float(predicted(rows, "signsgd", 0.8, times=times).cov_part[-1])
-    assert scatter(rows, "signsgd", lr=0.8, steps=18, num_runs=100) == 0.0
-    assert found < 1e-12
+    assert scatter(rows, "signsgd", lr=0.8, steps=18, num_runs=100) < 1e-12
+    assert found < 1e-9
     monkeypatch.setattr(rows_moments.Local, "noise", property(lambda self: self.second))
     assert float(predicted(rows, "signsgd", 0.8, times=times).cov_part[-1]) > 1.0
 
@@ -160,8 +160,8 @@ def test_backward_euler_damps_the_scatter_and_is_rejected():
 def test_rtol_bounds_the_error():
     rows = digits("global")
     for optimizer in ("signsgd", "sgd"):
-        fine = predicted(rows, optimizer, 0.5, rtol=1e-4)
-        for rtol in (2e-3, 2e-2):
+        fine = predicted(rows, optimizer, 0.5, rtol=4e-4)
+        for rtol in (4e-3, 2e-2):
             rough = predicted(rows, optimizer, 0.5, rtol=rtol)
             assert ((rough.value - fine.value).abs() / fine.value).max() < rtol
             assert rough.num_evaluations < fine.num_evaluations
@@ -216,11 +216,11 @@ def test_unstable_sgd_is_a_status():
     assert curve.status == "unstable"
     assert "0.06017" in curve.message
     assert settle(prepare(rows), optimizer="sgd", lr=0.1).excess_risk == float("inf")
-    far = predicted(rows, "sgd", 1.0)
+    far = predicted(rows, "sgd", 1.0, rtol=0.1)
     assert far.status == "unstable"
     assert far.value[-1] == float("inf")
     late = PiecewiseConstant((0.0, 0.01), (0.0, 50.0))
-    assert predicted(rows, "sgd", late).status == "diverged"
+    assert predicted(rows, "sgd", late, rtol=0.1).status == "diverged"
 
 
 def test_schedules_move_the_path_and_their_jumps_are_steps():

@@ -46,11 +46,12 @@ def t(*values: float) -> torch.Tensor:
 
 SAMPLE = np.random.default_rng(7).standard_t(3, 5000)
 INF = np.inf
+TWO_BELLS = 0.7 * scipy.stats.norm.pdf(0, 0, 0.2) + 0.3 * scipy.stats.norm.pdf(0, 1, 0.6)
 ROWS = [
     Row("none", NoNoise(), density_at_zero=INF, atom=1, has_pdf=False),
     Row("gaussian", Gaussian(0.5), 0, 0.25, 0.7978845608028654),
     Row("gaussian-shifted", Gaussian(0.5, 0.3), 0.3, 0.34, scipy.stats.norm.pdf(0, 0.3, 0.5)),
-    Row("mixture", Mixture((0.7, 0.3), (0, 1), (0.2, 0.6)), 0.3, 0.436, 0.7 / 0.2 * 0.3989422804014327 + 0.0497427),
+    Row("mixture", Mixture((0.7, 0.3), (0, 1), (0.2, 0.6)), 0.3, 0.436, TWO_BELLS),
     Row("rademacher", Rademacher(0.5), 0, 0.25, gap=0.5, has_pdf=False),
     Row("uniform", Uniform(0.8), 0, 0.64 / 3, 0.625),
     Row("laplace", Laplace(0.4), 0, 0.32, 1.25),

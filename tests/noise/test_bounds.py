@@ -114,9 +114,12 @@ def test_gap_makes_a_floor_that_batches_soften(row):
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda r: r.name)
-def test_larger_batches_never_slow_the_mean_sign(row):
+def test_larger_batches_speed_the_mean_sign_unless_tails_are_heavier_than_cauchy(row):
     values = torch.stack([row.law.phi(t(0.05, 0.5), batch_size=b) for b in (1, 2, 3, 8, 64)])
-    assert (values.diff(dim=0) > 0).all()
+    if row.moment_limit >= 1:
+        assert (values.diff(dim=0) > 0).all()
+    else:  # the mean of a batch is then wider than one value
+        assert (values[-1] < values[0]).all()
 
 
 def test_large_batches_see_the_central_limit():

@@ -37,7 +37,7 @@ def brute_force(law: NoiseLaw, risk: float, size: int) -> float:
         spread = 1 + 4 * risk * u2
         return math.exp(s) * (float(law.m(t(u2 / spread))) / math.sqrt(spread)) ** size
 
-    pieces = [scipy.integrate.quad(integrand, a, a + 4, epsabs=0, epsrel=1e-10)[0] for a in range(-28, 36, 4)]
+    pieces = [scipy.integrate.quad(integrand, a, a + 4, epsabs=0, epsrel=1e-10)[0] for a in range(-60, 40, 4)]
     return math.sqrt(2 / math.pi) * (size - 1) * 2 / math.sqrt(math.pi) * math.fsum(pieces)
 
 
@@ -98,7 +98,7 @@ def test_extremes_are_finite_positive_and_tend_to_the_limits(row, size):
     if row.moment_limit > 2 and size < 10_000:  # far above the noise it no longer matters
         assert float(phi[-1] / NoNoise().phi(risk[-1:], batch_size=size)) == pytest.approx(1, abs=1e-4)
     at_zero = float(row.law.phi(t(0), batch_size=size))
-    if math.isfinite(at_zero):
+    if math.isfinite(row.density_at_zero):
         near = float(row.law.phi(t(1e-12), batch_size=size))
         assert near == pytest.approx(at_zero, rel=1e-4, abs=1e-12)
 
@@ -125,7 +125,7 @@ def test_limit_of_batches_is_the_density_of_a_random_projection(size):
 
 def test_singular_densities_and_atoms_have_infinite_limits():
     assert as_noise("scipy:gamma,0.4").phi(t(0), batch_size=2) == math.inf
-    assert as_noise("scipy:gamma,0.6").phi(t(0), batch_size=3) == math.inf
+    assert math.isfinite(as_noise("scipy:gamma,0.4").phi(t(0), batch_size=3))
     assert math.isfinite(as_noise("scipy:gamma,0.6").phi(t(0), batch_size=2))
     assert Discrete(t(0, 1), t(0.01, 0.99)).phi(t(0), batch_size=50) == math.inf
 

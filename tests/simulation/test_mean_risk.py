@@ -72,8 +72,8 @@ def test_mean_of_one_sign_step_is_the_orthant_probability():
     cov = rotated(dim)
     v = np.linspace(-1, 1.5, dim)
     problem = ss.LeastSquares(cov, start=v, target=np.zeros(dim), noise=NOISE)
-    lr = 0.5
-    curve = ss.simulate(problem, "signsgd", lr=lr, horizon=1 / dim, times=[0, 1 / dim], num_runs=40_000)
+    lr = 2.0
+    curve = ss.simulate(problem, "signsgd", lr=lr, horizon=1 / dim, times=[0, 1 / dim], num_runs=10_000)
     size = lr / dim
     mean_sign = 2 / np.pi * np.arcsin(cov @ v / np.sqrt(cov.diagonal() * (v @ cov @ v + NOISE**2)))
     sign_cov = 2 / np.pi * np.arcsin(cov / np.sqrt(np.outer(cov.diagonal(), cov.diagonal())))

@@ -138,6 +138,16 @@ def test_ctrl_c_keeps_what_is_done(threads, monkeypatch):
     assert torch.equal(curve.time, whole.time[:77])
 
 
+def test_ctrl_c_before_anything_is_recorded_gives_an_empty_curve(monkeypatch):
+    from signscope.simulation import settings
+
+    monkeypatch.setattr(settings, "BLOCK_NUMBERS", 6 * DIM * 10)
+    curve = simulated(times=[10, 20], progress=KeyAfter(1))
+    assert curve.status == "interrupted"
+    assert curve.runs.shape == (6, 0)
+    assert np.isnan(curve.final)
+
+
 def test_ctrl_c_in_a_later_group_keeps_the_finished_groups(monkeypatch):
     from signscope.simulation import settings
 

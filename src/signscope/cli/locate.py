@@ -1,6 +1,7 @@
 """``signscope where KEY``: file, line, name and test of every equation of a source."""
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -25,7 +26,7 @@ def run_where(key: str | None, *, as_json: bool = False) -> None:
         said = "no key was given" if key is None else f"unknown key {key!r}"
         raise InvalidInput(f"{said}; the keys are {', '.join(known)}.")
     entries = [e for e in registry() if e.key == key]
-    rows = [(e, test_of(e)) for e in entries]
+    rows = [(e, find_test(e)) for e in entries]
     if as_json:
         typer.echo(json.dumps([{**asdict(e), "test": test} for e, test in rows], indent=2, ensure_ascii=False))
         return
@@ -35,14 +36,14 @@ def run_where(key: str | None, *, as_json: bool = False) -> None:
         say(f"no equation of {key} has a home in this version.")
 
 
-def test_of(entry: Entry, tests: Path = TESTS) -> str:
+def find_test(entry: Entry, tests: Path = TESTS) -> str:
     """The test file of an equation, relative to the source tree; empty where none is found."""
     source = Path(entry.file)
     named = tests / source.parent / f"test_{source.stem}.py"
     candidates = [named, *sorted((tests / source.parent).glob("test_*.py"))]
-    owner = entry.name.split(".")[0]
+    owner = re.compile(rf"\b({re.escape(entry.name.split('.')[0])}|{re.escape(source.stem)})\b")
     for path in candidates:
-        if path.is_file() and (path == named or owner in path.read_text(encoding="utf-8")):
+        if path.is_file() and (path == named or owner.search(path.read_text(encoding="utf-8"))):
             return path.relative_to(tests.parent).as_posix()
     return ""
 

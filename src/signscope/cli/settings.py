@@ -145,8 +145,6 @@ def rates(name: str, value: Any) -> dict[str, float | None]:
     return found
 
 
-
-
 KINDS: dict[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(
         ("optimizer", "data", "target", "features", "scale", "problem", "spectrum", "cov", "noise", "start"), text

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from signscope.comparison.agreement import Gap
 from signscope.comparison.entries import Entry
@@ -81,8 +80,12 @@ def _spectrum(problem: LeastSquares) -> list[Assumption]:
         "directions with small eigenvalues are learnt last"
     )
     if not math.isfinite(cond):
-        spread = f"the covariance is singular (rank {problem.cov.rank} of {problem.dim}); some directions are never learnt"
-    top = f"the largest direction holds {100 * share:.2g}% of the variance; the theory wants many directions to share it"
+        spread = (
+            f"the covariance is singular (rank {problem.cov.rank} of {problem.dim}); some directions are never learnt"
+        )
+    top = (
+        f"the largest direction holds {100 * share:.2g}% of the variance; the theory wants many directions to share it"
+    )
     return [
         Assumption("condition number", _number(cond), cond < ILL_CONDITIONED, spread),
         Assumption("largest eigenvalue", share, share <= DOMINANT, top),
@@ -99,7 +102,9 @@ def _noise(problem: LeastSquares, names: Sequence[str]) -> list[Assumption]:
         text = f"{law.spec} noise has infinite variance: SGD has no risk curve, sign methods do"
     found = [Assumption("noise variance", _number(second), finite or "sgd" not in names, text)]
     if law.atom_at_zero > 0:
-        text = f"a share {law.atom_at_zero:.3g} of the labels has no noise at all; sign methods keep their pace near the optimum"
+        text = (
+            f"a share {law.atom_at_zero:.3g} of the labels has no noise; sign methods keep their pace near the optimum"
+        )
         return [*found, Assumption("noise near zero", law.atom_at_zero, True, text)]
     gap = law.gap
     scale = math.sqrt(second) if finite else math.inf
@@ -159,7 +164,10 @@ def _adam_memory(problem: LeastSquares, betas: tuple[float, float]) -> Assumptio
 def _row_count(problem: LeastSquares) -> Assumption:
     assert problem.rows is not None
     ratio = problem.rows.num_rows / problem.dim
-    text = f"{problem.rows.num_rows} rows for {problem.dim} columns; with fewer than 10 per column the covariance is a rough estimate"
+    text = (
+        f"{problem.rows.num_rows} rows for {problem.dim} columns; with fewer than {ROWS_PER_COLUMN} per column the "
+        "covariance is a rough estimate"
+    )
     return Assumption("rows per column", ratio, ratio >= ROWS_PER_COLUMN, text)
 
 

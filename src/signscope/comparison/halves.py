@@ -4,16 +4,14 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from signscope.comparison.agreement import Gap
 from signscope.comparison.conditions import assess
 from signscope.comparison.entries import CurveSet, Entry
 from signscope.comparison.judgement import Verdict
 from signscope.comparison.result import Comparison
+from signscope.comparison.steps import NO_GAP
 from signscope.curves import Curve
 from signscope.limits import limit
 from signscope.problems import LeastSquares
-
-_NO_GAP = Gap(math.nan, math.nan, math.nan, math.nan, None)
 
 
 def half(problem: LeastSquares, curve: Curve, *, options: Mapping[str, Any], at_bound: bool = False) -> Comparison:
@@ -41,8 +39,8 @@ def half(problem: LeastSquares, curve: Curve, *, options: Mapping[str, Any], at_
         simulation=simulation,
         limit=math.nan if found is None else found.excess_risk,
         rate=math.nan if found is None else found.rate,
-        gap=_NO_GAP,
-        gaussian_gap=_NO_GAP,
+        gap=NO_GAP,
+        gaussian_gap=NO_GAP,
         status=curve.status,
         message=curve.message,
     )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-TITLES = {"gaussian": "Gaussian rows", "data": "the data's own rows"}
+TITLES = {"gaussian": "Gaussian rows", "data": "The data's own rows"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +73,15 @@ class Comparison:
     def figure(self) -> "Figure":
         """The picture that is saved as ``risk.png``: one panel per kind of rows."""
         kinds = list(dict.fromkeys(e.rows for e in self.entries))
-        return plot_panels([self._panel(rows, alone=len(kinds) == 1) for rows in kinds])
+        return plot_panels([self._panel(rows, alone=len(kinds) == 1) for rows in kinds], title=self.title)
+
+    @property
+    def title(self) -> str:
+        """What the problem is, in a few words."""
+        if self.problem.rows is None:
+            return f"{self.problem.dim} coordinates, label noise {self.problem.noise.spec}"
+        name = Path(str(self.options.get("data") or "data")).stem
+        return f"{name}: {self.problem.rows.num_rows} rows, {self.problem.dim} columns"
 
     def save(self, folder: str | os.PathLike[str], force: bool = False) -> Path:
         """Write ``risk.png``, ``curves.csv`` and ``summary.json`` into ``folder``, all or none.
@@ -97,4 +105,6 @@ class Comparison:
         curves = [e.prediction for e in shown if e.prediction is not None and not e.prediction.failed]
         curves += [e.simulation for e in shown if e.simulation is not None]
         notes = [f"{e.optimizer}: {e.status}" for e in shown if e.status not in ("ok", "inaccurate")]
-        return Panel(title="" if alone and rows == "gaussian" else TITLES[rows], curves=curves, aside=aside, notes=notes)
+        return Panel(
+            title="" if alone and rows == "gaussian" else TITLES[rows], curves=curves, aside=aside, notes=notes
+        )

@@ -2,40 +2,20 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 from signscope._core import checks
 from signscope._core.errors import InvalidInput
 from signscope._core.progress import Meter, as_meter
 from signscope._core.status import OPTIMIZERS
-from signscope.comparison.agreement import Gap, gap
 from signscope.comparison.conditions import assess
-from signscope.comparison.entries import CurveSet, Entry, join_status
+from signscope.comparison.entries import CurveSet, Entry
 from signscope.comparison.judgement import judge
 from signscope.comparison.result import Comparison
-from signscope.comparison.tuning import BestLr, best_lr
-from signscope.curves import Curve
-from signscope.limits import limit, predict
-from signscope.limits.rows import settle
+from signscope.comparison.steps import Plan, run_all
 from signscope.problems import LeastSquares
-from signscope.simulation import simulate
 
 WHO = "compare"
-_NO_GAP = Gap(math.nan, math.nan, math.nan, math.nan, None)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is run for every optimizer."""
-
-    horizon: float
-    num_runs: int
-    seed: int
-    batch_size: int
-    betas: tuple[float, float]
-    dtype: Any
-    device: Any
 
 
 def compare(
@@ -89,14 +69,14 @@ def compare(
     )
     meter = as_meter(progress, WHO)
     try:
-        entries = _entries(problem, names, rates, plan, meter)
+        entries = run_all(problem, names, rates, plan, meter)
     finally:
         meter.close()
     assumptions = assess(problem, entries, batch_size=plan.batch_size, betas=plan.betas)
     return Comparison(
         problem=problem,
         entries=tuple(entries),
-        predictions=CurveSet({(e.optimizer, e.rows): e.prediction for e in entries}),
+        predictions=CurveSet({(e.optimizer, e.rows): e.prediction for e in entries if e.prediction is not None}),
         simulations=CurveSet({(e.optimizer, e.rows): e.simulation for e in entries if e.simulation is not None}),
         verdict=judge(entries, assumptions, horizon=plan.horizon),
         assumptions=tuple(assumptions),
@@ -123,127 +103,6 @@ def _rates(lr: Any, names: Sequence[str]) -> dict[str, float]:
     if unknown:
         raise InvalidInput(f"{WHO}: `lr` names {unknown[0]!r}, which is not compared; the optimizers are {names}.")
     return {name: checks.positive(WHO, f"lr[{name!r}]", value) for name, value in lr.items() if value is not None}
-
-
-def _entries(
-    problem: LeastSquares, names: Sequence[str], rates: Mapping[str, float], plan: Plan, meter: Meter
-) -> list[Entry]:
-    kinds = ["gaussian"] if problem.rows is None else ["gaussian", "data"]
-    entries: list[Entry] = []
-    total, stopped = len(names) * (1 + len(kinds)), False
-    for index, name in enumerate(names):
-        done = index * (1 + len(kinds))
-        meter.update(done / total, f"{name}: prediction" if name in rates else f"{name}: best rate")
-        chosen = _chosen(problem, name, rates, plan)
-        theory = _predicted(problem, name, chosen, plan, "gaussian")
-        for offset, rows in enumerate(kinds):
-            meter.update((done + 1 + offset) / total, f"{name}: simulation on {rows} rows")
-            prediction = _main_prediction(problem, name, rows, chosen, theory, plan)
-            simulation = None if stopped else _simulated(problem, name, rows, chosen, plan)
-            entry = _entry(problem, rows, chosen, prediction, theory, simulation, plan)
-            entries.append(_never_run(entry) if stopped else entry)
-            stopped = stopped or (simulation is not None and simulation.status == "interrupted")
-    return entries
-
-
-def _chosen(problem: LeastSquares, name: str, rates: Mapping[str, float], plan: Plan) -> BestLr:
-    common: dict[str, Any] = {"horizon": plan.horizon, "batch_size": plan.batch_size, "betas": plan.betas}
-    if name not in rates:
-        return best_lr(problem, name, **common)
-    curve = predict(problem, name, lr=rates[name], **common)
-    return BestLr(rates[name], rates[name] / problem.dim, curve, False)
-
-
-def _predicted(problem: LeastSquares, name: str, chosen: BestLr, plan: Plan, method: str) -> Curve:
-    if chosen.curve.failed and math.isnan(chosen.lr):
-        return chosen.curve
-    if chosen.curve.provenance.get("method") == method:
-        return chosen.curve
-    return predict(
-        problem,
-        name,
-        lr=chosen.lr,
-        horizon=plan.horizon,
-        batch_size=plan.batch_size,
-        betas=plan.betas,
-        method=method,
-    )
-
-
-def _main_prediction(
-    problem: LeastSquares, name: str, rows: str, chosen: BestLr, theory: Curve, plan: Plan
-) -> Curve:
-    """The prediction that is judged on these rows."""
-    if rows == "gaussian" or plan.batch_size > 1:
-        return theory
-    return _predicted(problem, name, chosen, plan, "rows")
-
-
-def _simulated(problem: LeastSquares, name: str, rows: str, chosen: BestLr, plan: Plan) -> Curve | None:
-    if math.isnan(chosen.lr):
-        return None
-    return simulate(
-        problem,
-        name,  # pyright: ignore[reportArgumentType]
-        lr=chosen.lr,
-        horizon=plan.horizon,
-        batch_size=plan.batch_size,
-        betas=plan.betas,
-        num_runs=plan.num_runs,
-        seed=plan.seed,
-        rows="gaussian" if rows == "gaussian" else "replace",
-        dtype=plan.dtype,
-        device=plan.device,
-    )
-
-
-def _entry(
-    problem: LeastSquares,
-    rows: str,
-    chosen: BestLr,
-    prediction: Curve,
-    theory: Curve,
-    simulation: Curve | None,
-    plan: Plan,
-) -> Entry:
-    status, message = join_status(prediction, simulation)
-    if rows == "data" and plan.batch_size > 1:
-        message = f"{message} The flow on the data's own rows covers batch size 1; this is the Gaussian theory.".strip()
-    if chosen.at_bound and not prediction.failed:
-        message = f"{message} The best rate sits at the edge of the range searched.".strip()
-    end, rate = _limit(problem, prediction, plan)
-    ours = _NO_GAP if simulation is None else gap(prediction, simulation, dim=problem.dim)
-    theirs = ours if theory is prediction or simulation is None else gap(theory, simulation, dim=problem.dim)
-    return Entry(
-        optimizer=prediction.optimizer,
-        rows=rows,
-        lr=chosen.lr,
-        step_size=chosen.step_size,
-        at_bound=chosen.at_bound,
-        prediction=prediction,
-        simulation=simulation,
-        limit=end,
-        rate=rate,
-        gap=ours,
-        gaussian_gap=theirs,
-        status=status,
-        message=message,
-    )
-
-
-def _limit(problem: LeastSquares, prediction: Curve, plan: Plan) -> tuple[float, float]:
-    """Limit risk and rate; on the data's own rows the flow's limit, and the Gaussian theory's rate."""
-    if math.isnan(prediction.lr):
-        return math.nan, math.nan
-    name = prediction.optimizer
-    found = limit(problem, name, lr=prediction.lr, batch_size=plan.batch_size, betas=plan.betas)
-    if prediction.provenance.get("method") != "rows" or problem.rows is None:
-        return found.excess_risk, found.rate
-    return settle(problem.rows, optimizer=name, lr=prediction.lr, betas=plan.betas).excess_risk, found.rate
-
-
-def _never_run(entry: Entry) -> Entry:
-    return replace(entry, simulation=None, status="interrupted", message="Stopped before this simulation began.")
 
 
 def _options(names: Sequence[str], entries: Sequence[Entry], plan: Plan) -> dict[str, Any]:

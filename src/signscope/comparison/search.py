@@ -63,9 +63,7 @@ def minimize_scalar(
     return Minimum(x, upper - x <= tol, len(known))
 
 
-def _bracket(
-    value: Callable[[float], float], start: float, upper: float
-) -> tuple[float, float, float] | None:
+def _bracket(value: Callable[[float], float], start: float, upper: float) -> tuple[float, float, float] | None:
     """Three points with the lowest in the middle, or None at the edge or after too many strides."""
     right = min(start + STEP, upper)
     left, middle = start - STEP, start

@@ -97,7 +97,7 @@ def curves_frame(comparison: "Comparison") -> "pd.DataFrame":
         for kind, curve in (("prediction", entry.prediction), ("simulation", entry.simulation)):
             if curve is not None:
                 parts.append(_labelled(entry, kind, curve))
-    return pd.concat(parts, ignore_index=True)[list(COLUMNS)]
+    return pd.concat(parts, ignore_index=True).reindex(columns=list(COLUMNS))
 
 
 def _labelled(entry: Entry, kind: str, curve: Curve) -> "pd.DataFrame":

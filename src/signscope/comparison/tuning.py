@@ -10,6 +10,7 @@ from torch import Tensor
 from signscope._core import checks
 from signscope._core.status import OPTIMIZERS
 from signscope.comparison.search import minimize_scalar, vertex
+from signscope.comparison.threads import fitting_threads
 from signscope.curves import Curve
 from signscope.limits import predict
 from signscope.limits.coefficients import Setting
@@ -77,12 +78,19 @@ def best_lr(
         checks.betas("best_lr", betas),
     )
     if optimizer == "sgd" and math.isinf(problem.noise.second_moment):
-        return _undefined(problem, setting, horizon)
-    bound = MARGIN * max_lr(problem, optimizer, batch_size=batch_size)[0]
+        return undefined(optimizer, horizon, undefined_message(optimizer, problem.noise))
+    with fitting_threads(problem):
+        return _search(problem, setting, horizon)
+
+
+def _search(problem: LeastSquares, setting: Setting, horizon: float) -> BestLr:
+    bound = MARGIN * max_lr(problem, setting.optimizer, batch_size=setting.batch_size)[0]
     lr, at_bound = _gaussian_best(problem, setting, horizon, bound)
-    if problem.rows is not None and batch_size == 1:
+    if problem.rows is not None and setting.batch_size == 1:
         lr, at_bound = _rows_best(problem, setting, horizon, bound, lr)
-    curve = predict(problem, optimizer, lr=lr, horizon=horizon, batch_size=batch_size, betas=setting.betas)
+    curve = predict(
+        problem, setting.optimizer, lr=lr, horizon=horizon, batch_size=setting.batch_size, betas=setting.betas
+    )
     return BestLr(lr, lr / problem.dim, curve, at_bound)
 
 
@@ -116,9 +124,7 @@ def _gaussian_best(problem: LeastSquares, setting: Setting, horizon: float, boun
     return math.exp(min(found, top)), False
 
 
-def _bracketed(
-    risks: Callable[[Tensor], Tensor], low: float, high: float, top: float
-) -> tuple[Tensor, Tensor, int]:
+def _bracketed(risks: Callable[[Tensor], Tensor], low: float, high: float, top: float) -> tuple[Tensor, Tensor, int]:
     """A grid of log rates whose best point is inside, widened on the side where it is not; values; best index."""
     grid = torch.linspace(low, high, COARSE, dtype=torch.float64)
     values = risks(grid)
@@ -161,13 +167,13 @@ def _rows_best(
     return math.exp(found.x), found.at_edge
 
 
-def _undefined(problem: LeastSquares, setting: Setting, horizon: float) -> BestLr:
-    nan = torch.full((2,), math.nan, dtype=torch.float64)
+def undefined(optimizer: str, horizon: float, message: str) -> BestLr:
+    """No rate, and a curve of NaN that says why."""
     curve = Curve(
         time=torch.tensor([0.0, horizon], dtype=torch.float64),
-        value=nan,
+        value=torch.full((2,), math.nan, dtype=torch.float64),
         status="undefined",
-        message=undefined_message(setting.optimizer, problem.noise),
-        optimizer=setting.optimizer,
+        message=message,
+        optimizer=optimizer,
     )
     return BestLr(math.nan, math.nan, curve, False)

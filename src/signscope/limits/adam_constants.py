@@ -23,7 +23,7 @@ from signscope.noise.piecewise import chebyshev_coefficients, chebyshev_points, 
 
 SHORT = 0.05  # largest memory of the first-moment average, in units of time, that counts as short
 _FALLEN = 0.4  # of Q over the whole memory at the centre of the lattice
-_SLOPE_NODES, _NOISE_NODES = 12, 6  # Chebyshev points per unit of log R: 1e-9 and 1e-5
+_SLOPE_NODES, _NOISE_NODES = 12, 6  # Chebyshev points per unit of log R: 1e-9 and 1e-6
 Moments = tuple[Tensor, Tensor, Tensor]
 
 
@@ -60,7 +60,7 @@ class AdamMoments:
 
         Returns:
             slope (unit 1/sqrt(risk); the first of (9.2) without normalisation), c2 and c3, each like ``risk`` and
-            differentiable in it. NaN where the risk is NaN or negative.
+            differentiable in it. NaN where the risk is NaN.
         """
         risk = torch.as_tensor(risk, dtype=torch.float64)
         if self.betas[1] == 0:

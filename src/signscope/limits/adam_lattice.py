@@ -7,13 +7,15 @@ by beta2, which is what one step into the past does, is a shift by ``delta = -lo
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
 TARGET_SPACING = 0.3  # error of the trapezoid rule exp(-pi^2 / spacing), of the 12-point rule about 1e-8
 LEFT, RIGHT = -110.0, 36.0  # where constants are integrated, relative to the scale of the squared residual
 REACH = 45.0  # how far averages look beyond LEFT; exp(-REACH / 2) is what they miss
+_TERMS_LOG = 40.0  # geometric sums stop where their terms fall below exp(-40)
+_MOST_TERMS = 50_000  # of one lattice point summed one by one
 _POINTS = np.arange(-5, 7)  # stencil of the 12-point Lagrange rule around a lattice cell
 _LAGRANGE = np.array([1 / math.prod(int(p - q) for q in _POINTS if q != p) for p in _POINTS])
 
@@ -134,8 +136,7 @@ class Lattice:
 
     def _blocks(self, values: np.ndarray, ratio: float, steady: np.ndarray) -> np.ndarray:
         """Sum of the first ``block`` steps into the past, read off between lattice points."""
-        steps = np.arange(self.block)
-        row = averaging(-steps[None] / self.block, ratio ** steps[None], 14, 7)[0]  # shifts -7 ... 6
+        row = _block_row(self.block, ratio)
         back = np.arange(7, 0, -1).reshape(-1, *[1] * (values.ndim - 1))
         left = values[0] * steady ** (back * self.block)
         ahead = np.arange(1, 7).reshape(-1, *[1] * (values.ndim - 1))
@@ -146,3 +147,15 @@ class Lattice:
             if weight:
                 total += weight * padded[index : index + len(values)]
         return total
+
+
+@lru_cache(maxsize=64)
+def _block_row(block: int, ratio: float) -> np.ndarray:
+    """Row of sum_(i < block) ratio^i f(-i / block) on the integers -7 ... 6."""
+    terms = block if ratio >= 1 else min(block, math.ceil(_TERMS_LOG / -math.log(ratio)))
+    if terms <= _MOST_TERMS:
+        steps, weights = np.arange(terms), np.ones(terms)
+    else:  # the midpoint rule of so many terms is the integral, to 1e-8
+        nodes, weights = np.polynomial.legendre.leggauss(64)
+        steps, weights = terms * (nodes + 1) / 2 - 0.5, weights * terms / 2
+    return averaging(-steps[None] / block, weights * ratio ** steps[None], 14, 7)[0]

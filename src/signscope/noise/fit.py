@@ -13,16 +13,18 @@ from signscope._core.random import stream
 from signscope.noise.gaussian import Gaussian
 from signscope.noise.mixture import Mixture
 
-_MOST_ROWS = 20_000
+_MOST_ROWS = 10_000
 
 
 def fit_mixture(residuals: "Tensor | npt.ArrayLike", *, max_components: int = 5, seed: int = 0) -> Mixture | Gaussian:
     """The Gaussian mixture that scikit-learn's EM fits to a sample, with the number of components by BIC.
 
+    Components are added until the criterion has risen twice in a row.
+
     Args:
         residuals: A vector of at least 2 finite numbers that are not all equal.
         max_components: Largest number of components tried, from 1 up.
-        seed: Seed of EM's starts, and of the subsample used beyond 20,000 values.
+        seed: Seed of EM's starts, and of the subsample used beyond 10,000 values.
 
     Returns:
         A `Mixture`, components by increasing centre; a `Gaussian` when one component is best. The fit scales
@@ -65,11 +67,15 @@ def _best(
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
-    fits = []
+    fits: list[tuple[float, GaussianMixture]] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a fit that has not settled still has its BIC
         for k in range(1, min(most, len(data) // 2) + 1):
-            fit = GaussianMixture(k, n_init=2, max_iter=200, random_state=seed, covariance_type="diag").fit(data)
+            fit = GaussianMixture(k, covariance_type="diag", tol=1e-5, max_iter=500, n_init=2, random_state=seed).fit(
+                data
+            )
             fits.append((fit.bic(data), fit))
+            if len(fits) > 2 and fits[-1][0] > fits[-2][0] > fits[-3][0]:
+                break
     best = min(fits, key=lambda pair: pair[0])[1]
     return best.weights_, best.means_[:, 0], np.sqrt(best.covariances_[:, 0])

@@ -72,9 +72,9 @@ class StudentT(ScaleMixture):
         half = 0.5 * self.dof
         width = math.sqrt(1 / half)
         step = min(0.25, width / 2)
-        low = max(-690.0, -10 * width - 42 / half)
+        low = -10 * width - 42 / half
         high = min(12 * width, math.log(50 / half + 1) + 4)
         s = torch.arange(math.floor(low / step), math.ceil(high / step) + 1, dtype=torch.float64) * step
         weights = torch.exp(half * (s - torch.expm1(s)))
         s, weights = s[weights > 1e-19], weights[weights > 1e-19]
-        return self.scale**2 * torch.exp(-s), weights / weights.sum()
+        return self.scale**2 * torch.exp((-s).clamp(max=600)), weights / weights.sum()

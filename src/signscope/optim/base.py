@@ -9,7 +9,7 @@ from torch.optim.optimizer import Optimizer, ParamsT
 
 from signscope._core import checks
 from signscope._core.errors import InvalidInput, Unsupported
-from signscope.optim import checkpoint
+from signscope.optim import checkpoint, lists
 from signscope.optim.blocks import Columns, all_finite, partition
 from signscope.optim.precision import state_dtype, warn_if_stuck
 
@@ -52,8 +52,8 @@ class SignOptimizer(Optimizer):
         """``theta = (1 - lr wd) theta - lr direction`` (plus for ``maximize``)."""
         params, lr = columns["param"], float(group["lr"])
         if group["weight_decay"] != 0:
-            torch._foreach_mul_(params, 1 - lr * group["weight_decay"])
-        torch._foreach_add_(params, directions, alpha=self._length(group) * (1 if group["maximize"] else -1))
+            lists.mul_(params, 1 - lr * group["weight_decay"])
+        lists.add_(params, directions, alpha=self._length(group) * (1 if group["maximize"] else -1))
 
     def _length(self, group: Group) -> float:
         """Length of the step along a direction."""

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 import torch
 from torch import Tensor
 
+from signscope.optim import lists
+
 PIECE = 2**18
 """Entries of a piece: its temporaries (1 MB in float32) stay in the second-level cache."""
 SMALL = 2**15
@@ -55,7 +57,7 @@ def _finite(group: list[Tensor], device: str) -> bool:
         if torch.stack([t.sum() for t in group]).sum().isfinite():
             return True
         return all(bool(t.isfinite().all()) for t in group)  # the sum may have overflowed: look closely
-    peaks = torch._foreach_norm([t for t in group if t.numel()], float("inf"))
+    peaks = lists.norm([t for t in group if t.numel()], float("inf"))
     return not peaks or bool(torch.stack(list(peaks)).isfinite().all())
 
 

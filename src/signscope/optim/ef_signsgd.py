@@ -1,9 +1,9 @@
 """EF-signSGD as a torch optimizer."""
 
-import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
+from signscope.optim import lists
 from signscope.optim.base import Group, SignOptimizer, common_options
 from signscope.optim.blocks import Columns
 
@@ -56,9 +56,9 @@ class EFSignSGD(SignOptimizer):
 
     def _directions(self, group: Group, columns: Columns) -> list[Tensor]:
         wanted = columns["error"]
-        torch._foreach_add_(wanted, columns["grad"], alpha=float(group["lr"]))
+        lists.add_(wanted, columns["grad"], alpha=float(group["lr"]))
         scales = [w.abs().mean() for w in wanted]
-        updates = list(torch._foreach_sign(wanted))
-        torch._foreach_mul_(updates, scales)
-        torch._foreach_sub_(wanted, updates)
+        updates = list(lists.sign(wanted))
+        lists.mul_(updates, scales)
+        lists.sub_(wanted, updates)
         return updates

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from signscope._core.errors import InvalidInput
+from signscope.optim import lists
 from signscope.optim.precision import state_dtype
 
 Closure = Callable[[], Any]
@@ -58,7 +59,7 @@ def mean_gradient(who: str, params: Sequence[Tensor], parts: Iterable[Weighted])
     if sums is None:
         raise InvalidInput(f"{who}: nothing to evaluate: the closures or the loader are empty.")
     if total != 1:
-        torch._foreach_div_(sums, total)
+        lists.div_(sums, total)
         loss = None if loss is None else loss / total
         for param, grad in zip(params, sums, strict=True):
             param.grad = grad.to(param.dtype) if param.requires_grad else None
@@ -67,9 +68,9 @@ def mean_gradient(who: str, params: Sequence[Tensor], parts: Iterable[Weighted])
 
 def _accumulate(sums: list[Tensor], grads: list[Tensor], weight: float, *, first: bool) -> list[Tensor]:
     if first:
-        torch._foreach_mul_(sums, weight)
+        lists.mul_(sums, weight)
     else:
-        torch._foreach_add_(sums, grads, alpha=weight)
+        lists.add_(sums, grads, alpha=weight)
     return sums
 
 

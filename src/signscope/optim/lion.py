@@ -1,10 +1,10 @@
 """Lion as a torch optimizer."""
 
-import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from signscope._core import checks
+from signscope.optim import lists
 from signscope.optim.base import Group, SignOptimizer, common_options
 from signscope.optim.blocks import Columns
 
@@ -57,7 +57,7 @@ class Lion(SignOptimizer):
     def _directions(self, group: Group, columns: Columns) -> list[Tensor]:
         beta1, beta2 = group["betas"]
         buffers, grads = columns["momentum_buffer"], columns["grad"]
-        directions = list(torch._foreach_lerp(buffers, grads, 1 - beta1))
-        torch._foreach_sign_(directions)
-        torch._foreach_lerp_(buffers, grads, 1 - beta2)
+        directions = list(lists.lerp(buffers, grads, 1 - beta1))
+        lists.sign_(directions)
+        lists.lerp_(buffers, grads, 1 - beta2)
         return directions

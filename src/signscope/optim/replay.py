@@ -1,8 +1,9 @@
 """Evaluating the same closure again as if for the first time: random states, module buffers, replayability."""
 
 import random
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -45,16 +46,17 @@ class Buffers:
         for module in modules:
             self.watch(module)
 
-    def watch(self, module: nn.Module, *_: Any) -> None:
-        """Remembers the buffers of a module and its children, if it was not seen before."""
+    def watch(self, module: nn.Module) -> bool:
+        """Remembers the buffers of a module and its children; whether the module is new."""
         if id(module) in self.roots:
-            return
+            return False
         for child in module.modules():
             self.roots.add(id(child))
             for name, buffer in child._buffers.items():
                 key = (id(child), name)
                 if buffer is not None and key not in self.saved:
                     self.saved[key] = (child, buffer, buffer.detach().clone(), buffer._version)
+        return True
 
     def restore(self) -> None:
         """Puts every buffer that changed back, also if the module holds another tensor by now."""
@@ -64,23 +66,53 @@ class Buffers:
             module._buffers[name] = buffer
 
 
-@contextmanager
-def guarded_buffers(modules: Sequence[nn.Module] | None) -> Iterator[None]:
-    """Everything that happens to module buffers inside is undone.
+class BufferGuard:
+    """Undoes what happens to module buffers inside ``with guard.hold():``.
 
     Args:
         modules: The modules to guard; ``None`` guards every module that is called inside, found by a temporary
-            global hook before its forward (a module reached by ``.forward`` alone is not seen).
+            global hook before its forward (a module reached by ``.forward`` alone is not seen). Compiled modules
+            dislike such hooks, so once one was found, the modules known by then are guarded without a hook.
     """
-    buffers = Buffers(modules or ())
-    handle = register_module_forward_pre_hook(buffers.watch) if modules is None else None
-    try:
-        yield
-    finally:
-        if handle is not None:
+
+    def __init__(self, modules: Sequence[nn.Module] | None) -> None:
+        self.modules = modules
+        self._found: list[nn.Module] = []
+        self._is_first = True
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Context in which buffers may change without lasting effect."""
+        buffers = Buffers(self.modules or ())
+        try:
+            if self.modules is None:
+                with self._searching(buffers):
+                    yield
+            else:
+                yield
+        finally:
+            with torch.no_grad():
+                buffers.restore()
+            if any(type(module).__name__ == "OptimizedModule" for module in self._found):
+                self.modules, self._found = self._found, []
+
+    @contextmanager
+    def _searching(self, buffers: Buffers) -> Iterator[None]:
+        self._found = []
+
+        def before(module: nn.Module, _: Any) -> None:
+            if buffers.watch(module):
+                self._found.append(module)
+
+        handle = register_module_forward_pre_hook(before)
+        try:
+            with warnings.catch_warnings() if self._is_first else nullcontext():
+                if self._is_first:
+                    warnings.filterwarnings("ignore", message="Using `torch.compile", category=UserWarning)
+                self._is_first = False
+                yield
+        finally:
             handle.remove()
-        with torch.no_grad():
-            buffers.restore()
 
 
 @contextmanager
@@ -111,9 +143,7 @@ class HalfPrecisionWatch:
         return torch.autograd.graph.saved_tensors_hooks(self._pack, lambda tensor: tensor)
 
 
-def refuse_if_different(
-    who: str, first: tuple[Any, Sequence[Tensor]], second: tuple[Any, Sequence[Tensor]]
-) -> None:
+def refuse_if_different(who: str, first: tuple[Any, Sequence[Tensor]], second: tuple[Any, Sequence[Tensor]]) -> None:
     """Refuses a closure whose loss or gradient differs when evaluated again at the same point.
 
     Allowed is what atomics on an accelerator may change: a few hundred units in the last place of the loss, and
@@ -125,7 +155,7 @@ def refuse_if_different(
     (loss, grads), (again, grads_again) = first, second
     apart = sum(float((a - b).abs().sum()) for a, b in zip(grads, grads_again, strict=True))
     size = sum(float(a.abs().sum()) for a in grads)
-    precision = loss.dtype if isinstance(loss, Tensor) and loss.dtype.is_floating_point else torch.float64
+    precision = loss.dtype if isinstance(loss, Tensor) and loss.dtype.is_floating_point else torch.float32
     value, value_again = (float("nan") if x is None else float(x) for x in (loss, again))
     allowed = min(1024 * torch.finfo(precision).eps, 1e-2) * abs(value)
     if abs(value - value_again) > allowed or apart > 1e-2 * size:

@@ -1,9 +1,9 @@
 """SignSGD as a torch optimizer."""
 
-import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
+from signscope.optim import lists
 from signscope.optim.base import Group, SignOptimizer, common_options
 from signscope.optim.blocks import Columns
 
@@ -48,4 +48,4 @@ class SignSGD(SignOptimizer):
         super().__init__(params, common)
 
     def _directions(self, group: Group, columns: Columns) -> list[Tensor]:
-        return list(torch._foreach_sign(columns["grad"]))
+        return list(lists.sign(columns["grad"]))

@@ -1,11 +1,11 @@
 """Signum as a torch optimizer."""
 
-import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from signscope._core import checks
 from signscope._core.errors import InvalidInput
+from signscope.optim import lists
 from signscope.optim.base import Group, SignOptimizer, common_options
 from signscope.optim.blocks import Columns
 
@@ -68,8 +68,8 @@ class Signum(SignOptimizer):
 
     def _directions(self, group: Group, columns: Columns) -> list[Tensor]:
         buffers = columns["momentum_buffer"]
-        torch._foreach_lerp_(buffers, columns["grad"], 1 - group["momentum"])
-        return list(torch._foreach_sign(buffers))
+        lists.lerp_(buffers, columns["grad"], 1 - group["momentum"])
+        return list(lists.sign(buffers))
 
 
 def past(who: str, name: str, value: float) -> float:

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from signscope._core import checks
+from signscope.optim import lists
 from signscope.optim.base import Group, common_options
 from signscope.optim.blocks import Columns, partition
 from signscope.optim.gradients import Closure
@@ -56,7 +56,6 @@ class SSVR(TwoPointOptimizer):
 
     buffers = ("v", "x_prev")
     points = ("x_prev",)
-    carried = (*TwoPointOptimizer.carried, "init_batches")
 
     def __init__(
         self,
@@ -87,7 +86,12 @@ class SSVR(TwoPointOptimizer):
             loss_scale=loss_scale,
             allow_changes=allow_changes,
         )
-        self.init_batches = checks.integer(self._who, "init_batches", init_batches, minimum=1)
+        self.counters["init_batches"] = checks.integer(self._who, "init_batches", init_batches, minimum=1)
+
+    @property
+    def init_batches(self) -> int:
+        """B_0, the number of batches averaged before the first move."""
+        return self.counters["init_batches"]
 
     def _check_options(self, group: Group) -> None:
         share(self._who, "beta", group["beta"])
@@ -103,13 +107,13 @@ class SSVR(TwoPointOptimizer):
     def _directions(self, group: Group, columns: Columns) -> list[Tensor]:
         v, grads = columns["v"], columns["grad"]
         if "grad@x_prev" in columns:
-            torch._foreach_sub_(v, columns["grad@x_prev"])
-            torch._foreach_mul_(v, 1 - group["beta"])
-            torch._foreach_add_(v, grads)
+            lists.sub_(v, columns["grad@x_prev"])
+            lists.mul_(v, 1 - group["beta"])
+            lists.add_(v, grads)
         else:
-            torch._foreach_add_(v, grads, alpha=1 / self.init_batches)
-        return list(torch._foreach_sign(v))
+            lists.add_(v, grads, alpha=1 / self.init_batches)
+        return list(lists.sign(v))
 
     def _gather(self, rows: Sequence[dict[str, Tensor]]) -> None:
         for columns in partition(rows, pieces=True, foreach=None):
-            torch._foreach_add_(columns["v"], columns["grad"], alpha=1 / self.init_batches)
+            lists.add_(columns["v"], columns["grad"], alpha=1 / self.init_batches)

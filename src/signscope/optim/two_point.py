@@ -1,7 +1,7 @@
 """What the variance-reduced methods share: the stored batch evaluated at several points under equal conditions."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
@@ -10,16 +10,17 @@ from torch.optim.optimizer import ParamsT
 
 from signscope._core import checks
 from signscope._core.errors import InvalidInput, Unsupported
+from signscope.optim import lists
 from signscope.optim.base import Group, SignOptimizer
 from signscope.optim.blocks import Columns, all_finite
 from signscope.optim.gradients import Closure, as_closures, mean_gradient
 from signscope.optim.loss_scale import LossScale
 from signscope.optim.precision import HALF
 from signscope.optim.replay import (
+    BufferGuard,
     HalfPrecisionWatch,
     RandomState,
     full_precision,
-    guarded_buffers,
     refuse_if_different,
 )
 
@@ -49,7 +50,15 @@ class TwoPointOptimizer(SignOptimizer):
 
     points: ClassVar[tuple[str, ...]] = ()
     always_state = True
-    carried = (*SignOptimizer.carried, "model", "check_every", "max_grad_norm", "loss_scale", "allow_changes", "_left")
+    carried = (
+        *SignOptimizer.carried,
+        "model",
+        "check_every",
+        "max_grad_norm",
+        "loss_scale",
+        "allow_changes",
+        "_left",
+    )  # the guard is made anew
 
     def __init__(
         self,
@@ -64,6 +73,7 @@ class TwoPointOptimizer(SignOptimizer):
     ) -> None:
         super().__init__(params, defaults)
         self.model = [model] if isinstance(model, nn.Module) else None if model is None else list(model)
+        self._guard = BufferGuard(self.model)
         self.check_every = check_every
         if check_every is not None:
             checks.integer(self._who, "check_every", check_every, minimum=0)
@@ -111,21 +121,25 @@ class TwoPointOptimizer(SignOptimizer):
 
     def restart(self) -> None:
         """Forgets the past, as after a jump of the parameters: the next step starts the estimate anew."""
-        skipped, calls = self.counters["skipped_steps"], self.counters["gradient_calls"]
+        kept = {k: v for k, v in self.counters.items() if k not in ("steps", "initial_batches", "checked_at")}
         for param in self._params():
             for name in self.buffers:
                 self.state[param].pop(name, None)
-        self.counters.update(self._fresh_counters(), skipped_steps=skipped, gradient_calls=calls)
+        self.param_groups[0]["counters"] = {**self._fresh_counters(), **kept}
         self._left = None
 
     def add_param_group(self, param_group: Group) -> None:
         """Adds a group before the first step; later the new parameters would have no past."""
-        if getattr(self, "param_groups", None) and self.counters["steps"]:
+        if any(group.get("counters", {}).get("steps") for group in self.param_groups):
             raise InvalidInput(
-                f"{self._who}: a parameter group was added after {self.counters['steps']} steps; its parameters have no "
-                "previous point. Call restart() first, or give them an optimizer of their own."
+                f"{self._who}: a parameter group was added after {self.counters['steps']} steps; its parameters "
+                "have no previous point. Call restart() first, or give them an optimizer of their own."
             )
         super().add_param_group(param_group)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._guard = BufferGuard(getattr(self, "model", None))
 
     def load_state_dict(self, state_dict: Any) -> None:
         """Continues from a saved state; a missing buffer is an error that names it."""
@@ -146,15 +160,28 @@ class TwoPointOptimizer(SignOptimizer):
     def _sweep(self, closures: Sequence[Closure], points: Sequence[str]) -> tuple[Any, dict[str, list[Tensor]] | None]:
         """Loss at the current point and gradients by point; None instead of gradients that are not finite."""
         random = RandomState({p.device for p in self._params()})
-        self._refuse_unreplayable(closures, random)
+        trial = self._trial(closures) if points and self._is_check_due() else None
         grads: dict[str, list[Tensor]] = {}
         for point in points:
             random.restore()
-            with self._exchanged(point), guarded_buffers(self.model):
+            with self._exchanged(point), self._guard.hold():
                 grads[f"grad@{point}"] = self._evaluate(closures)[1]
         random.restore()
         loss, grads["grad"] = self._evaluate(closures)
+        if trial is not None:
+            refuse_if_different(self._who, trial, (loss, grads["grad"]))
+            self.counters["checked_at"] = self.counters["steps"]
         return loss, grads if self._usable(grads) else None
+
+    def _trial(self, closures: Sequence[Closure]) -> tuple[Any, list[Tensor]]:
+        """Evaluates at the current point without lasting effect, to be compared, and refuses autocast."""
+        watch, calls = HalfPrecisionWatch(), self.counters["gradient_calls"]
+        with self._guard.hold(), watch.hooks():
+            result = self._evaluate(closures)
+        self.counters["gradient_calls"] = calls
+        if watch.seen is not None:
+            self._refuse_autocast(watch.seen)
+        return result
 
     def _usable(self, grads: dict[str, list[Tensor]]) -> bool:
         """Unscales and clips in place, by common factors; counts a step that must be skipped."""
@@ -170,7 +197,7 @@ class TwoPointOptimizer(SignOptimizer):
             factor *= min(1.0, self.max_grad_norm / (norm + 1e-6))
         if factor != 1:
             for row in grads.values():
-                torch._foreach_mul_(row, factor)
+                lists.mul_(row, factor)
         return True
 
     def _commit(self, grads: dict[str, list[Tensor]], *, moving: bool = True) -> None:
@@ -194,7 +221,7 @@ class TwoPointOptimizer(SignOptimizer):
 
     def _move(self, group: Group, columns: Columns, directions: Sequence[Tensor]) -> None:
         if "x_prev" in columns:
-            torch._foreach_copy_(columns["x_prev"], columns["param"])
+            lists.copy_(columns["x_prev"], columns["param"])
         super()._move(group, columns, directions)
 
     def _new_buffer(self, name: str, param: Tensor, grad: Tensor, group: Group) -> Tensor:
@@ -220,24 +247,13 @@ class TwoPointOptimizer(SignOptimizer):
 
     # --- refusals -------------------------------------------------------------------------------------------------
 
-    def _refuse_unreplayable(self, closures: Sequence[Closure], random: RandomState) -> None:
-        """Evaluates twice at the current point, undoes all side effects and compares."""
-        if not self._is_check_due():
-            return
-        watch = HalfPrecisionWatch()
-        results = []
-        for hooks in (watch.hooks(), nullcontext()):
-            random.restore()
-            with guarded_buffers(self.model), hooks:
-                results.append(self._evaluate(closures))
-        refuse_if_different(self._who, *results)
-        self.counters["checked_at"] = self.counters["steps"]
+    def _refuse_autocast(self, precision: torch.dtype) -> None:
         lr = min(float(group["lr"]) for group in self.param_groups)
-        if watch.seen is not None and 0 < lr < LOWEST_HALF_LR and all(p.dtype not in HALF for p in self._params()):
+        if 0 < lr < LOWEST_HALF_LR and all(p.dtype not in HALF for p in self._params()):
             raise Unsupported(
-                f"{self._who}: the closure computes in {watch.seen} (autocast) with lr={lr:g}. Below lr={LOWEST_HALF_LR:g} "
-                "the rounding of the gradients exceeds their difference between two points. Leave autocast off, or "
-                "raise lr."
+                f"{self._who}: the closure computes in {precision} (autocast) with lr={lr:g}. Below "
+                f"lr={LOWEST_HALF_LR:g} the rounding of the gradients exceeds their difference between two points. "
+                "Leave autocast off, or raise lr."
             )
 
     def _is_check_due(self) -> bool:

@@ -30,11 +30,12 @@ class Panel:
     notes: Sequence[str] = ()
 
 
-def plot_panels(panels: Sequence[Panel]) -> "Figure":
+def plot_panels(panels: Sequence[Panel], *, title: str = "") -> "Figure":
     """Panels side by side with a common risk axis, a legend and a caption under them.
 
     Args:
         panels: One or more; those without curves show their notes.
+        title: What the problem is.
 
     Returns:
         A figure of its own (not known to pyplot), ready for ``savefig``.
@@ -62,6 +63,8 @@ def plot_panels(panels: Sequence[Panel]) -> "Figure":
             ax.text(0.02, 0.03, "\n".join(panel.notes), transform=ax.transAxes, fontsize=9, va="bottom", zorder=6)
     if curves:
         add_legends(axes[-1], curves, styles, aside=any(p.aside for p in panels))
+    if title:
+        figure.suptitle(title, fontsize=12)
     figure.supxlabel(_caption(curves), fontsize=8.5, color="#555555")
     return figure
 

@@ -11,6 +11,7 @@ from signscope.plots.styles import Key, Style, key_of, label_of, styles_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.ticker import LogFormatter
 
 _MARKS = 12  # markers along a simulated curve
 _INK = "#3a3a3a"
@@ -68,15 +69,31 @@ def draw_aside(ax: "Axes", curves: Sequence[Curve], styles: dict[Key, Style]) ->
 
 def dress(ax: "Axes", curve: Curve) -> None:
     """Scales, labels with units, light grid."""
+    from matplotlib.ticker import MaxNLocator
+
     ax.set_yscale("log")
     ax.set_xlabel(TIMES[curve.time_unit])
     ax.set_ylabel(QUANTITIES.get(curve.quantity, curve.quantity))
     ax.margins(x=0.015)
+    ax.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    ax.yaxis.set_major_formatter(plain_numbers())
+    ax.yaxis.set_minor_formatter(plain_numbers())
     ax.grid(visible=True, which="major", color="#dcdcdc", lw=0.7)
     ax.grid(visible=True, which="minor", axis="y", color="#efefef", lw=0.5)
     ax.set_axisbelow(True)
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
+
+
+def plain_numbers() -> "LogFormatter":
+    """Labels such as 0.04 instead of powers; between decades only where the axis spans few of them."""
+    from matplotlib.ticker import LogFormatter
+
+    class Plain(LogFormatter):
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return f"{x:g}" if super().__call__(x, pos) else ""
+
+    return Plain(minor_thresholds=(2.0, 0.7))
 
 
 def add_legends(
@@ -89,7 +106,12 @@ def add_legends(
     handles: list[Any] = []
     for key, style in styles.items():
         curve = next(c for c in curves if key_of(c) == key)
-        look: dict[str, Any] = {"color": style.color, "marker": style.marker, "markersize": 5, "markerfacecolor": "white"}
+        look: dict[str, Any] = {
+            "color": style.color,
+            "marker": style.marker,
+            "markersize": 5,
+            "markerfacecolor": "white",
+        }
         handles.append(Line2D([], [], linestyle=style.dash, lw=2.0, label=label_of(curve), **look))
     if any(not c.num_runs for c in curves):
         handles.append(Line2D([], [], color=_INK, lw=2.0, label="prediction"))
@@ -99,14 +121,23 @@ def add_legends(
         handles.append(
             (
                 Patch(facecolor=_INK, alpha=0.2),
-                Line2D([], [], color=_INK, marker="o", ls="", markersize=5, markerfacecolor="white", label=f"simulation{band}"),
+                Line2D(
+                    [],
+                    [],
+                    color=_INK,
+                    marker="o",
+                    ls="",
+                    markersize=5,
+                    markerfacecolor="white",
+                    label=f"simulation{band}",
+                ),
             )
         )
     if aside:
         handles.append(Line2D([], [], color=_INK, lw=1.3, ls=":", label="Gaussian theory"))
     labels = [h[1].get_label() if isinstance(h, tuple) else h.get_label() for h in handles]
     options: dict[str, Any] = {"loc": "best", "frameon": True, "framealpha": 0.9, "edgecolor": "none", "fontsize": 9}
-    ax.legend(handles, labels, handlelength=3.2, **{**options, **where})
+    ax.legend(handles, labels, handlelength=4.2, **{**options, **where})
 
 
 def _check(curves: Sequence[Curve]) -> None:
@@ -122,7 +153,10 @@ def _draw_simulation(ax: "Axes", curve: Curve, style: Style, *, offset: int) -> 
     time, value = _visible(curve)
     if curve.band is not None:
         low, high = (torch.where(torch.isfinite(curve.value), b, torch.nan).numpy() for b in curve.band)
-        ax.fill_between(curve.time.numpy(), low, high, color=style.color, alpha=0.2, lw=0, zorder=1)
+        time_axis = curve.time.numpy()
+        ax.fill_between(time_axis, low, high, color=style.color, alpha=0.17, lw=0, zorder=1)
+        for edge in (low, high):  # seen in grey, and where bands overlap
+            ax.plot(time_axis, edge, color=style.color, lw=0.5, alpha=0.45, zorder=2)
     gap = max(1, len(time) // _MARKS)
     ax.plot(
         time,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from signscope.curves import Curve
 
@@ -17,11 +18,19 @@ class Style:
     """
 
     color: str
-    dash: str | tuple[int, tuple[float, ...]]
+    dash: Literal["-"] | tuple[int, tuple[float, ...]]
     marker: str
 
 
-_DASHES = ("-", (0, (6, 1.6)), (0, (7, 1.6, 1.4, 1.6)), (0, (1.4, 1.4)), (0, (4, 1.2, 1.2, 1.2, 1.2, 1.2)))
+Dash = Literal["-"] | tuple[int, tuple[float, ...]]
+_SOLID: Dash = "-"
+_DASHES: tuple[Dash, ...] = (
+    _SOLID,
+    (0, (6, 1.6)),
+    (0, (7, 1.6, 1.4, 1.6)),
+    (0, (1.4, 1.4)),
+    (0, (4, 1.2, 1.2, 1.2, 1.2, 1.2)),
+)
 FIXED = {
     "sgd": Style("#0072B2", _DASHES[0], "o"),
     "signsgd": Style("#D55E00", _DASHES[1], "s"),

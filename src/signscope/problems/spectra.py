@@ -117,8 +117,7 @@ def rotated(eigvals: Any, seed: int = 0) -> Dense:
     if levels.ndim != 1 or not len(levels) or not bool((levels >= 0).all()):
         raise InvalidInput("rotated: `eigvals` must be a vector of numbers that are 0 or more.")
     gauss = torch.from_numpy(stream(seed, "rotation").standard_normal((len(levels), len(levels))))
-    basis, upper = torch.linalg.qr(gauss)
-    basis = basis * torch.where(upper.diagonal() < 0, -1.0, 1.0)  # without this, not Haar: QR fixes its own signs
+    basis = torch.linalg.qr(gauss).Q  # Haar up to the signs of its columns, which cancel below
     return Dense((basis * levels) @ basis.T)
 
 

@@ -65,7 +65,7 @@ class Summary:
 def summarise(runs: Tensor, *, level: float) -> Summary:
     """Mean, standard error and central band of ``runs`` (num_runs, num_times), float64."""
     finite = runs.isfinite()
-    if bool(finite.all()):
+    if runs.numel() and bool(finite.all()):
         return _summarise_finite(runs, level)
     num_times = runs.shape[1]
     table = torch.full((4, num_times), torch.inf, dtype=torch.float64)

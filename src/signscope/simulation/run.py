@@ -50,20 +50,18 @@ def simulate(
 
     Args:
         problem: Covariance, start, target and noise; the rows as well, for ``rows`` other than ``"gaussian"``.
-        optimizer: Name of the algorithm.
-        lr: The theory's rate: a number, a `Schedule`, or a function of time in steps/dim. One update moves by
-            lr / dim.
+        optimizer: Its name.
+        lr: The theory's rate: a number, `Schedule` or function of time (steps/dim); one update moves by lr / dim.
         horizon: Length of a run in units of dim steps.
         batch_size: Rows per step, B.
         betas: Adam's two decay rates.
         num_runs: Independent runs.
-        seed: Run i has its own streams (seed, "rows" | "noise" | "indices", i), so it is the same run whatever
-            ``num_runs`` is. Numbers differ between dtypes and devices.
+        seed: Run i has its own streams of it, the same for any ``num_runs``, others for each dtype and device.
         rows: ``"gaussian"`` draws x ~ N(0, K) and noise from the problem's law; ``"replace"`` draws rows of the
             data set with their own labels, with replacement; ``"once"`` takes each row at most once, in a random
             order per run.
-        times: Recorded times in steps/dim, increasing, between 0 and ``horizon``; 201 equally spaced ones by
-            default. The risk is recorded at step floor(t dim + 0.5), and runs end with the last one.
+        times: Increasing times (steps/dim) to record at, by default 201 equally spaced ones up to ``horizon``; the
+            risk is that at step floor(t dim + 0.5), and runs end with the last one.
         dtype: ``torch.float64`` (default) or ``torch.float32``. Risks are evaluated in float64.
         device: Where to run; the CPU by default.
         progress: True draws a meter on a terminal; a `Meter` object is told the fraction done.
@@ -80,10 +78,10 @@ def simulate(
         InvalidInput: An argument is out of range, there are no rows, or too few for ``"once"``.
 
     Notes:
-        Buffers stay below 256 MB whatever ``num_runs`` and ``horizon`` (runs that do not fit follow in groups),
-        as long as one step of one run fits: about ``batch_size * dim`` below 3 million. The problem, its data and
-        the result come on top. Results do not depend on how the work is cut, beyond rounding. On a CPU as many
-        threads as torch.get_num_threads() says draw the next rows during the steps.
+        Buffers stay below 256 MB for any ``num_runs`` and ``horizon`` (runs that do not fit follow in groups) if
+        one step of one run fits, ``batch_size * dim`` up to about 1 million; problem, data and result come on top.
+        How the work is cut changes results by rounding alone. On a CPU, torch.get_num_threads() threads draw the
+        next rows during the steps.
     """
     name = checks.one_of(WHO, "optimizer", optimizer, OPTIMIZERS)
     recorded = recorded_times(times, horizon)

@@ -15,13 +15,15 @@ from signscope._core.random import stream
 GRANULE = 1024  # label noise and row indices are drawn this many at a time
 _PIECE = {"cpu": 2**15, "other": 2**17}  # normals per call of a torch generator: 0.1 ms, or one kernel
 
+_STEPS = 128  # and no more steps than this, so that short runs of small problems draw little in vain
+
 
 def granule_steps(*, numbers_per_step: int, dtype: torch.dtype, device: torch.device) -> int:
     """Steps that one call of a run's generator of normals covers; blocks are multiples of it."""
     if _by_numpy(dtype, device):
         return 1  # NumPy's generators give the same sequence however it is cut
     piece = _PIECE["cpu" if device.type == "cpu" else "other"]
-    return max(1, piece // numbers_per_step)
+    return min(_STEPS, max(1, piece // numbers_per_step))
 
 
 def normals(seed: int, run: int, *, granule: int, dtype: torch.dtype, device: torch.device) -> Callable[[Tensor], None]:

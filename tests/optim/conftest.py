@@ -1,0 +1,9 @@
+"""Makes ``helpers`` importable, and keeps the suite on one thread."""
+
+import sys
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+torch.set_num_threads(1)
