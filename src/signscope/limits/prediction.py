@@ -19,7 +19,7 @@ from signscope.limits.exact import exact_sgd_risk
 from signscope.limits.gaussian import solve_risk
 from signscope.limits.rows import flow, prepare
 from signscope.limits.rows_moments import RowMoments
-from signscope.limits.stationary import max_lr, undefined_message
+from signscope.limits.stationary import undefined_message
 from signscope.limits.statistics import QUANTITIES, quadratic_statistic
 from signscope.problems import LeastSquares
 from signscope.schedules import Constant, Schedule, as_schedule
@@ -131,14 +131,14 @@ def _gaussian(
     keep = quantity != "excess_risk"
     solution = solve_risk(problem, setting, schedule, grid, rtol=rtol, keep_steps=keep)
     value = quadratic_statistic(problem, setting, quantity, solution, grid) if keep else solution.risk[0]
-    return (value, *_verdict(problem, setting, schedule, value, bool(solution.finished[0]), gaussian=True))
+    return (value, *_verdict(problem, setting, schedule, value, bool(solution.finished[0])))
 
 
 def _exact(
     problem: LeastSquares, setting: Setting, schedule: Schedule, grid: Tensor, rtol: float, quantity: str
 ) -> Answer:
     value = exact_sgd_risk(problem, schedule, grid, batch_size=setting.batch_size)
-    return (value, *_verdict(problem, setting, schedule, value, bool(torch.isfinite(value).all()), gaussian=True))
+    return (value, *_verdict(problem, setting, schedule, value, bool(torch.isfinite(value).all())))
 
 
 def _rows(
@@ -153,13 +153,10 @@ def _rows(
         times=grid,
         betas=setting.betas,
         quantity=quantity,  # pyright: ignore[reportArgumentType]
-        rtol=max(rtol, 1e-3),
+        rtol=max(rtol, 4e-3),
         bias_floor=False,
     )
-    if found.status != "ok":
-        return found.value, found.status, found.message
-    finite = bool(torch.isfinite(found.value).all())
-    return (found.value, *_verdict(problem, setting, schedule, found.value, finite, gaussian=False))
+    return found.value, found.status, found.message
 
 
 _ROW_MOMENTS: "WeakKeyDictionary[LeastSquares, RowMoments]" = WeakKeyDictionary()
@@ -177,11 +174,11 @@ _SOLVERS = {"gaussian": _gaussian, "exact": _exact, "rows": _rows}
 
 
 def _verdict(
-    problem: LeastSquares, setting: Setting, schedule: Schedule, value: Tensor, finished: bool, *, gaussian: bool
+    problem: LeastSquares, setting: Setting, schedule: Schedule, value: Tensor, finished: bool
 ) -> tuple[Status, str]:
     """Status and message of a computed curve."""
     if setting.optimizer == "sgd" and isinstance(schedule, Constant):
-        top, reason = _gaussian_limit(problem, setting) if gaussian else max_lr(problem, "sgd")
+        top, reason = _gaussian_limit(problem, setting)
         if schedule.initial >= top:
             return "unstable", f"lr {schedule.initial:g} is beyond the stability limit: {reason}. Use a smaller lr."
     if not finished or not bool(torch.isfinite(value).all()):

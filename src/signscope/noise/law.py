@@ -92,7 +92,7 @@ class NoiseLaw(ABC):
 
     @property
     def is_costly(self) -> bool:
-        """Whether one value of ``m`` takes hundreds of terms; then `signscope.noise.tabulate` pays."""
+        """Whether one value of ``m`` takes a hundred terms or more; then `signscope.noise.tabulate` pays."""
         return False
 
     def phi(self, risk: Tensor, *, batch_size: int = 1) -> Tensor:

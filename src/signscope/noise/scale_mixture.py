@@ -41,6 +41,11 @@ class ScaleMixture(NoiseLaw):
         return torch.special.ndtr(x[..., None] * torch.rsqrt(variances)) @ weights
 
     @property
+    def is_costly(self) -> bool:
+        """A hundred nodes or more."""
+        return True
+
+    @property
     def density_at_zero(self) -> float:
         """E (2 pi V)^(-1/2)."""
         variances, weights = self._rule

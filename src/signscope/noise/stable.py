@@ -79,11 +79,6 @@ class Stable(ScaleMixture):
         return math.gamma(1 + 1 / self.alpha) / (math.pi * self.scale)
 
     @property
-    def is_costly(self) -> bool:
-        """Some 400 values of the characteristic function per value of m."""
-        return True
-
-    @property
     def _m_range(self) -> tuple[float, float]:
         unit = 0.5 / self.scale**2  # 1 - m = (a / unit)^(alpha/2) + ...; corrections to a^-1/2 are of order 1/a
         size = math.exp(math.lgamma(3 / self.alpha) - math.lgamma(1 / self.alpha))

@@ -62,6 +62,12 @@ class StudentT(ScaleMixture):
         """Orders below dof."""
         return order < self.dof
 
+    @property
+    def _m_range(self) -> tuple[float, float]:
+        square = self.scale**2  # 1 - m is of order (a s^2)^min(1, nu/2); corrections to a^-1/2 of order 1/(a s^2)
+        low = max(1e-250, 1e-16 ** max(1.0, 2 / self.dof))
+        return low / square, 1e16 * (self.dof + 1) / (2 * self.dof * square)
+
     @equation("xiao2024", "Student-t noise as a Gaussian scale mixture")
     def _variances(self) -> tuple[Tensor, Tensor]:
         """``s^2 / w``, w ~ Gamma(nu/2, rate nu/2), by the trapezoidal rule in log w.
