@@ -151,7 +151,9 @@ ROWS = [
         {"lr": 0.05, "beta": 0.3, "period": 4},
         {**COMMON, "beta": 0.8, "period": 3, "reset_at_checkpoint": True},
     ),
-    Row("spider_sign", optim.SpiderSign, ref.spider_sign_loop, "sum", {"lr": 0.05, "period": 4}, {**COMMON, "period": 3}),
+    Row(
+        "spider_sign", optim.SpiderSign, ref.spider_sign_loop, "sum", {"lr": 0.05, "period": 4}, {**COMMON, "period": 3}
+    ),
     Row("signsvrg", optim.SignSVRG, ref.signsvrg_loop, "sum", {"lr": 0.05, "period": 4}, {**COMMON, "period": 3}),
 ]
 BY_NAME = {row.name: row for row in ROWS}

@@ -2,6 +2,7 @@
 
 import json
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -120,3 +121,10 @@ def test_second_derivatives_of_m(row):
     if row.name == "none":  # constant
         return
     assert torch.autograd.gradgradcheck(row.law.m, t(0.3, 4.0).requires_grad_())
+
+
+@rows
+def test_pickles_after_use(row):
+    before = row.law.phi(t(0.1), batch_size=2)
+    again = pickle.loads(pickle.dumps(row.law))
+    assert torch.equal(again.phi(t(0.1), batch_size=2), before)

@@ -36,8 +36,8 @@ class Setting:
 
     @property
     def kernel(self) -> str:
-        """The spectrum to use: Adam without a second-moment average is signSGD."""
-        return "signsgd" if self.optimizer == "adam" and self.betas[1] == 0 else self.optimizer
+        """The spectrum to use: Adam without averages is signSGD."""
+        return "signsgd" if self.optimizer == "adam" and self.betas == (0, 0) else self.optimizer
 
 
 def lane_rate(schedule: Schedule) -> Rate:
@@ -119,6 +119,6 @@ def _adam(rate: Rate, moments: AdamMoments, second_moment: float, dim: int) -> C
 
 def memory_rate(setting: Setting, problem: LeastSquares) -> float | None:
     """rho2 = -d log beta2 per unit time; None where the second moment has no lag equation."""
-    if setting.optimizer != "adam" or setting.betas[1] == 0 or math.isinf(problem.noise.second_moment):
+    if setting.kernel != "adam" or math.isinf(problem.noise.second_moment):
         return None
     return -problem.dim * math.log(setting.betas[1])

@@ -19,7 +19,7 @@ from signscope.limits.exact import exact_sgd_risk
 from signscope.limits.gaussian import solve_risk
 from signscope.limits.rows import flow, prepare
 from signscope.limits.rows_moments import RowMoments
-from signscope.limits.stationary import undefined_message
+from signscope.limits.stationary import undefined_reason
 from signscope.limits.statistics import QUANTITIES, quadratic_statistic
 from signscope.problems import LeastSquares
 from signscope.schedules import Constant, Schedule, as_schedule
@@ -78,8 +78,9 @@ def predict(
     rtol = checks.positive("predict", "rtol", rtol)
     grid = report_times("predict", horizon, times)
     chosen = _method(problem, setting, method, quantity)
-    if optimizer == "sgd" and math.isinf(problem.noise.second_moment) and chosen != "rows":
-        value, status, message = _nothing(grid), "undefined", undefined_message("sgd", problem.noise)
+    reason = "" if chosen == "rows" else undefined_reason(problem, setting)
+    if reason:
+        value, status, message = _nothing(grid), "undefined", reason
     else:
         value, status, message = _SOLVERS[chosen](problem, setting, schedule, grid, rtol, quantity)
     return Curve(

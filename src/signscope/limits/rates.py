@@ -59,7 +59,7 @@ def _mixed(poles: np.ndarray, weights: np.ndarray) -> float:
 
     operator = LinearOperator((len(poles), len(poles)), matvec=inverse, dtype=float)  # pyright: ignore[reportCallIssue]
     start = np.ones(len(poles))
-    found = eigs(operator, k=8, which="LM", return_eigenvectors=False, v0=start)
+    found = np.asarray(eigs(operator, k=8, which="LM", return_eigenvectors=False, v0=start))
     return float((shift + 1 / found).real.max())
 
 

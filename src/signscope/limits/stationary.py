@@ -10,13 +10,13 @@ from scipy.optimize import brentq
 
 from signscope._core import checks
 from signscope._core.equations import equation
+from signscope._core.errors import Unsupported
 from signscope._core.status import OPTIMIZERS, Status
 from signscope.limits.coefficients import Setting, adam_moments, slope_of
 from signscope.limits.gaussian import risk_scale
 from signscope.limits.rates import rightmost_root
 from signscope.limits.rows_stability import max_stable_lr
 from signscope.limits.spectrum import spectrum
-from signscope.noise import NoiseLaw
 from signscope.problems import LeastSquares
 
 
@@ -70,6 +70,9 @@ def limit(
     lr = checks.positive("limit", "lr", lr)
     batch_size = checks.integer("limit", "batch_size", batch_size, minimum=1)
     setting = Setting(optimizer, batch_size, checks.betas("limit", betas))
+    top, _ = max_lr(problem, optimizer, batch_size=batch_size)
+    if reason := undefined_reason(problem, setting):
+        return Limit(math.inf, math.nan, False, top, "undefined", reason)
     if optimizer == "sgd":
         return _sgd_limit(problem, lr, batch_size)
     return _signed_limit(problem, setting, lr)
@@ -93,8 +96,6 @@ def max_lr(problem: LeastSquares, optimizer: str, *, batch_size: int = 1) -> tup
 def _sgd_limit(problem: LeastSquares, lr: float, batch_size: int) -> Limit:
     top, reason = max_lr(problem, "sgd", batch_size=batch_size)
     second, dim = problem.noise.second_moment, problem.dim
-    if math.isinf(second):
-        return Limit(math.inf, math.nan, False, top, "undefined", undefined_message("sgd", problem.noise))
     trace = float(problem.cov.diagonal().sum())
     room = 2 * dim * batch_size - lr * trace
     modes = spectrum(problem, "sgd")
@@ -184,9 +185,16 @@ def _signed_rate(problem: LeastSquares, setting: Setting, lr: float, risk: float
     return -z
 
 
-def undefined_message(optimizer: str, law: NoiseLaw) -> str:
-    """Why an optimizer has no risk curve under ``law``."""
-    return (
-        f"{optimizer} has no risk curve under {law.spec} noise: E eps^2 is infinite, so the mean squared gradient is "
-        "too. signSGD is defined for this noise, and so is Adam at a fixed beta2 below 1."
-    )
+def undefined_reason(problem: LeastSquares, setting: Setting) -> str:
+    """Why the optimizer has no risk curve on this problem; empty if it has one."""
+    if setting.optimizer == "sgd" and math.isinf(problem.noise.second_moment):
+        return (
+            f"sgd has no risk curve under {problem.noise.spec} noise: E eps^2 is infinite, so the mean squared "
+            "gradient is too. signSGD is defined for this noise, and so is Adam at a fixed beta2 below 1."
+        )
+    if setting.optimizer == "adam":
+        try:
+            adam_moments(problem, setting)
+        except Unsupported as error:
+            return str(error)
+    return ""

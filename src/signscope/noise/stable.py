@@ -86,9 +86,10 @@ class Stable(ScaleMixture):
 
     @cached_property
     def _rule_of_cf(self) -> CharacteristicRule:
-        alpha, scale = self.alpha, self.scale
-        reach = max(2.3, 3.8 / alpha)
-        return CharacteristicRule(lambda t: torch.exp(-((scale * t) ** alpha)), scale=scale, reach=reach)
+        return CharacteristicRule(self._characteristic, scale=self.scale, reach=max(2.3, 3.8 / self.alpha))
+
+    def _characteristic(self, t: Tensor) -> Tensor:
+        return torch.exp(-((self.scale * t) ** self.alpha))
 
     def _variances(self) -> tuple[Tensor, Tensor]:
         if self.alpha == 2:
