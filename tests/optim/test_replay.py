@@ -28,13 +28,13 @@ def backward_on(model, batch):
     return loss
 
 
-def make(kind, model, data, **options):
+def make(kind, net, data, **options):
     options = {"lr": 0.01, **options}
     if kind == "ssvr":
-        return optim.SSVR(model.parameters(), **options)
-    full = optim.FullGradient(data, lambda batch: model(batch).square().mean())
+        return optim.SSVR(net.parameters(), **options)
+    full = optim.FullGradient(data, lambda batch: net(batch).square().mean())
     cls = {"ssvr_fs": optim.SSVRFS, "spider_sign": optim.SpiderSign, "signsvrg": optim.SignSVRG}[kind]
-    return cls(model.parameters(), full_gradient=full, period=3, **options)
+    return cls(net.parameters(), full_gradient=full, period=3, **options)
 
 
 KINDS = pytest.mark.parametrize("kind", ["ssvr", "ssvr_fs", "spider_sign", "signsvrg"])

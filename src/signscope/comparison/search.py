@@ -96,13 +96,14 @@ def _beneath(value: Callable[[float], float], middle: float, upper: float) -> tu
 def _refine(value: Callable[[float], float], bracket: tuple[float, float, float], tol: float) -> float:
     a, b, c = bracket
     for _ in range(STRIDES):
-        x = vertex([a, b, c], [value(a), value(b), value(c)])
-        if abs(x - b) <= tol and x != b:
-            return x
-        if x == b or not math.isfinite(value(a)) or not math.isfinite(value(c)):
-            x = 0.5 * (a + b) if b - a > c - b else 0.5 * (b + c)
-        if max(b - a, c - b) <= tol:
+        wide = max(b - a, c - b)
+        if wide <= tol:
             return b
+        x = vertex([a, b, c], [value(a), value(b), value(c)])
+        if x == b or wide > 1.2 * STEP or not math.isfinite(value(a)) or not math.isfinite(value(c)):
+            x = 0.5 * (a + b) if b - a > c - b else 0.5 * (b + c)
+        elif abs(x - b) <= tol:
+            return x
         if value(x) <= value(b):
             a, b, c = (a, x, b) if x < b else (b, x, c)
         else:

@@ -15,7 +15,7 @@ from signscope.curves import Curve
 from signscope.limits import predict
 from signscope.limits.coefficients import Setting
 from signscope.limits.gaussian import final_risks
-from signscope.limits.stationary import max_lr, undefined_message
+from signscope.limits.stationary import max_lr, undefined_reason
 from signscope.problems import LeastSquares
 
 COARSE, FINE = 24, 9  # rates solved together, first over four decades, then around the best one
@@ -77,8 +77,8 @@ def best_lr(
         checks.integer("best_lr", "batch_size", batch_size, minimum=1),
         checks.betas("best_lr", betas),
     )
-    if optimizer == "sgd" and math.isinf(problem.noise.second_moment):
-        return undefined(optimizer, horizon, undefined_message(optimizer, problem.noise))
+    if reason := undefined_reason(problem, setting):
+        return undefined(optimizer, horizon, reason)
     with fitting_threads(problem):
         return _search(problem, setting, horizon)
 

@@ -85,4 +85,4 @@ class Gaussian(NoiseLaw):
 
     def _smoothed(self, x: Tensor, risk: Tensor) -> Tensor:
         variance = 2 * risk + self.std**2
-        return torch.exp(-((x - self.centre) ** 2) / (2 * variance)) / torch.sqrt(2 * math.pi * variance)
+        return torch.exp(-((x + self.centre) ** 2) / (2 * variance)) / torch.sqrt(2 * math.pi * variance)

@@ -26,7 +26,7 @@ def as_closures(who: str, closure: Closure | Sequence[Closure] | None) -> list[C
             "points. Pass a function that evaluates the loss on the stored batch, calls backward and returns the "
             "loss. (GradScaler.step passes none: use loss_scale=... and scale() instead.)"
         )
-    closures = [closure] if callable(closure) else list(closure)
+    closures = [closure] if callable(closure) else list(closure) if isinstance(closure, Sequence) else []
     if not closures or not all(callable(c) for c in closures):
         raise InvalidInput(f"{who}: step() takes a function or a list of functions, got {closure!r}.")
     return closures

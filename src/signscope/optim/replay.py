@@ -41,7 +41,7 @@ class Buffers:
     """
 
     def __init__(self, modules: Iterable[nn.Module] = ()) -> None:
-        self.saved: dict[tuple[int, str], tuple[nn.Module, Tensor, Tensor, int]] = {}
+        self.saved: dict[tuple[int, str], tuple[nn.Module, Tensor, Tensor]] = {}
         self.roots: set[int] = set()
         for module in modules:
             self.watch(module)
@@ -55,14 +55,16 @@ class Buffers:
             for name, buffer in child._buffers.items():
                 key = (id(child), name)
                 if buffer is not None and key not in self.saved:
-                    self.saved[key] = (child, buffer, buffer.detach().clone(), buffer._version)
+                    self.saved[key] = (child, buffer, buffer.detach().clone())
         return True
 
     def restore(self) -> None:
-        """Puts every buffer that changed back, also if the module holds another tensor by now."""
-        for (_, name), (module, buffer, value, version) in self.saved.items():
-            if buffer._version != version:
-                buffer.copy_(value)
+        """Puts every buffer back, also if the module holds another tensor by now.
+
+        Batch norm moves its statistics without counting a version, so all are copied.
+        """
+        for (_, name), (module, buffer, value) in self.saved.items():
+            buffer.copy_(value)
             module._buffers[name] = buffer
 
 
