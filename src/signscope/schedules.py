@@ -31,7 +31,7 @@ class Schedule(ABC):
     @property
     def initial(self) -> float:
         """The rate at time 0."""
-        return float(self(torch.zeros((), dtype=torch.float64)))
+        return float(self(torch.zeros((), dtype=torch.float64)).detach())
 
     def describe(self) -> dict[str, Any]:
         """Name and numbers, ready for JSON."""

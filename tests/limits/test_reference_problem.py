@@ -71,9 +71,7 @@ def test_other_statistics(problem, quantity):
         "distance": [2.3125, 2.143756, 1.984522, 1.691905, 1.024616],
         "grad_norm": [1.245312, 1.026512, 0.865065, 0.655456, 0.397087],
     }[quantity]
-    curve = predict(
-        problem, "signsgd", lr=0.5, horizon=5, times=torch.tensor(TIMES), rtol=1e-9, quantity=quantity
-    )
+    curve = predict(problem, "signsgd", lr=0.5, horizon=5, times=torch.tensor(TIMES), rtol=1e-9, quantity=quantity)
     np.testing.assert_allclose(curve.value, expected, atol=6e-7)
     assert curve.quantity == quantity
 

@@ -29,6 +29,8 @@ class ModeSystem:
         memory_rate: rho of the memory, per unit time; None for no memory.
         memory_target: target(R) of the memory.
         breakpoints: Times a step must end on.
+        risk_scale: A typical risk. Errors are relative to R down to 1e-22 of it and absolute below, so that a
+            start at R = 0 is an ordinary one.
     """
 
     eigvals: Tensor
@@ -39,6 +41,7 @@ class ModeSystem:
     memory_rate: float | None = None
     memory_target: Callable[[Tensor], Tensor] | None = None
     breakpoints: tuple[float, ...] = ()
+    risk_scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -67,14 +70,20 @@ class Stepper:
         modes = system.start.shape[-1]
         self.eigvals = system.eigvals.expand(lanes, modes)
         self.sources = system.sources.expand(lanes, *system.sources.shape[-2:])
+        self.risk_floor, self.smallest_risk = 1e-22 * system.risk_scale, 1e-30 * system.risk_scale
         # A floor on alpha keeps b/alpha finite; over the whole horizon it decays no mode by more than 1e-14.
         self.alpha_floor = 1e-14 / (float(system.eigvals.detach().max()) * horizon + 1e-300)
 
     def coefficients(self, time: Tensor, risk: Tensor, memory: Tensor | None, lanes: Tensor) -> tuple[Tensor, Tensor]:
         """Alpha (m, n) and b/alpha (m, n, sources)."""
-        alpha, force = self.system.coefficients(time, risk.clamp(min=1e-290), memory, lanes)
+        alpha, force = self.system.coefficients(time, risk.clamp(min=self.smallest_risk), memory, lanes)
         alpha = alpha.clamp(min=self.alpha_floor)
         return alpha, force / alpha[..., None]
+
+    def target(self, risk: Tensor) -> Tensor:
+        """What the memory runs after."""
+        assert self.system.memory_target is not None
+        return self.system.memory_target(risk.clamp(min=self.smallest_risk))
 
     def relax(self, modes: Tensor, lanes: Tensor, decay: Tensor, forcing: Tensor, share: Tensor) -> Tensor:
         """Modes after ``decay`` = sigma (m, n), a fraction ``share`` of the step's sigma: (m, n, modes)."""

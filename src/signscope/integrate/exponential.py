@@ -93,7 +93,7 @@ class _Run:
         self.stops = torch.tensor(stops, **like)
         modes = system.start.expand(lanes, system.start.shape[-1])
         risk = modes.sum(-1)
-        memory = None if system.memory_target is None else system.memory_target(risk)
+        memory = None if system.memory_target is None else stepper.target(risk)
         past, past_length = torch.zeros(lanes, NUM_NODES, **like), torch.ones(lanes, **like)
         self.state = LaneState(modes, risk, memory, past, past_length, torch.zeros(lanes, dtype=torch.long))
         self.time = torch.zeros(lanes, **like)
@@ -113,8 +113,8 @@ class _Run:
         change = alpha * (
             -eigvals * self.state.modes.detach() + torch.einsum("mns,msj->mj", ratio, self.stepper.sources.detach())
         )
-        speed = change.sum(-1).abs() / self.state.risk.detach().clamp(min=1e-290)
-        slope = change.sum(-1) / self.state.risk.detach().clamp(min=1e-290)
+        slope = change.sum(-1) / (self.state.risk.detach() + self.stepper.risk_floor)
+        speed = slope.abs()
         self.state.past = slope[:, None] * (self.stepper.nodes - 1)
         return (0.1 / speed.clamp(min=1e-290)).clamp(max=self.horizon * 0.1)
 

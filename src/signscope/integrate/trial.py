@@ -8,6 +8,7 @@ from torch import Tensor
 from signscope.integrate.collocation import NUM_NODES, PROBE, Step, Stepper
 
 _MAX_SWEEPS = 8
+_GRADIENT_SWEEPS = 3  # more of them where gradients are wanted: derivatives settle later than values
 
 
 @dataclass
@@ -45,15 +46,18 @@ class Trial:
     def run(self, rtol: float) -> Tensor:
         """Sweep until R at the nodes stands still; returns the estimated relative error, shape (m,)."""
         at = self.stepper.nodes.expand(len(self.lanes), NUM_NODES)
-        self.risk = self.start_risk[:, None] * torch.exp(self._expected_growth())
+        start = self.start_risk[:, None].clamp(min=self.stepper.smallest_risk)
+        self.risk = start * torch.exp(self._expected_growth())
         moved = torch.full_like(self.start_risk, torch.inf)
         for _ in range(_MAX_SWEEPS):
             previous = self.risk
             self._sweep(at)
             self.state.evaluations[self.lanes] += NUM_NODES - 1
-            moved = ((self.risk - previous) / self.risk).detach().abs().amax(-1)
+            moved = ((self.risk - previous) / (self.risk + self.stepper.risk_floor)).detach().abs().amax(-1)
             if bool((moved < 0.2 * rtol).all()) or not bool(torch.isfinite(moved).all()):
                 break
+        for _ in range(_GRADIENT_SWEEPS if self.risk.requires_grad else 0):
+            self._sweep(at)
         error = self._defect()
         self.state.evaluations[self.lanes] += 1
         error = torch.maximum(error, moved)
@@ -62,9 +66,8 @@ class Trial:
     def _sweep(self, at: Tensor) -> None:
         stepper = self.stepper
         if self.start_memory is not None:
-            target = self.stepper.system.memory_target
-            assert target is not None
-            later = stepper.remember(self.start_memory, self.time, self.length, target(self.risk), at[:, 1:])
+            target = stepper.target(self.risk)
+            later = stepper.remember(self.start_memory, self.time, self.length, target, at[:, 1:])
             self.memory = torch.cat([self.start_memory[:, None], later], dim=1)
         self.alpha, ratio = stepper.coefficients(self.node_times, self.risk, self.memory, self.lanes)
         self.decay, self.share = stepper.shares(self.alpha, self.length)
@@ -116,9 +119,8 @@ class Trial:
         risk = self.risk_inside(rows, self.time + PROBE * self.length)[:, None]
         memory = None
         if self.start_memory is not None:
-            target = self.stepper.system.memory_target
-            assert target is not None
-            memory = self.stepper.remember(self.start_memory, self.time, self.length, target(self.risk), half[:, None])
+            target = self.stepper.target(self.risk)
+            memory = self.stepper.remember(self.start_memory, self.time, self.length, target, half[:, None])
         time = (self.time + PROBE * self.length)[:, None]
         alpha, ratio = self.stepper.coefficients(time, risk, memory, self.lanes)
         curve = (self.alpha @ self.stepper.to_monomial.T @ (PROBE**self.stepper.powers))[:, None]
@@ -130,7 +132,7 @@ class Trial:
         gained = self.end_modes().detach() - self.start_modes.detach() + lost
         force_miss = ((forcing - ratio).abs() / ratio.abs().clamp(min=1e-290)).detach().amax((1, 2))
         effect = alpha_miss * lost.sum(-1) + (alpha_miss + force_miss) * gained.abs().sum(-1)
-        return 0.2 * effect / self.risk[:, -1].detach().clamp(min=1e-290)
+        return 0.2 * effect / (self.risk[:, -1].detach() + self.stepper.risk_floor)
 
     def step_of_lane_zero(self) -> Step:
         """The step of lane 0 in this trial."""

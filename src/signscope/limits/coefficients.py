@@ -62,7 +62,8 @@ def coefficients(problem: LeastSquares, setting: Setting, schedule: Schedule, *,
         return _sgd(rate, law, dim, setting.batch_size)
     if setting.kernel == "signsgd":
         return _signsgd(rate, slope_of(law, setting.batch_size, scale), dim)
-    return _adam(rate, adam_moments(problem, setting), law.second_moment, dim)
+    lowest = 1e-12 * scale if law.second_moment > 0 else 0.0  # Adam's constants have settled there
+    return _adam(rate, adam_moments(problem, setting), law.second_moment, dim, lowest)
 
 
 _MOMENTS: "WeakKeyDictionary[LeastSquares, dict[Setting, AdamMoments]]" = WeakKeyDictionary()
@@ -100,7 +101,7 @@ def _signsgd(rate: Rate, slope: Slope, dim: int) -> Coefficients:
 
 
 @equation("signscope", "(9.1) with lag")
-def _adam(rate: Rate, moments: AdamMoments, second_moment: float, dim: int) -> Coefficients:
+def _adam(rate: Rate, moments: AdamMoments, second_moment: float, dim: int, lowest: float) -> Coefficients:
     r"""Adam at fixed beta2.
 
     $\alpha = 2\eta\,s(R)\sqrt{2P/w}$ and $b = \frac{\eta^2}{2d}\frac{2P}{w}(c_2, c_3 - c_2)$, where w is the lagging
@@ -109,7 +110,7 @@ def _adam(rate: Rate, moments: AdamMoments, second_moment: float, dim: int) -> C
 
     def scalars(time: Tensor, risk: Tensor, memory: Tensor | None, lanes: Tensor) -> tuple[Tensor, Tensor]:
         lr = rate(time, lanes)
-        slope, c2, c3 = moments(risk)
+        slope, c2, c3 = moments(risk.clamp(min=lowest))
         ahead = torch.ones_like(risk) if memory is None else (2 * risk + second_moment) / memory
         force = lr**2 / (2 * dim) * ahead
         return 2 * lr * slope * ahead.sqrt(), torch.stack([force * c2, force * (c3 - c2)], dim=-1)

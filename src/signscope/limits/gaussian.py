@@ -14,11 +14,12 @@ from signscope.schedules import Constant, Schedule
 _UNBOUNDED = 1e12  # a risk this many times its start (and the noise) is called divergence
 
 
-def risk_scale(problem: LeastSquares) -> float:
-    """A risk of the size met on the way: the start, or the noise where the start is the optimum."""
+def risk_scale(problem: LeastSquares, lr: float = 0.0) -> float:
+    """A risk of the size met on the way: the start's, the noise's, or the size signs of rate ``lr`` keep up."""
     start = float(problem.excess_risk(problem.start))
     spread = problem.noise.second_moment
-    return max(start, spread if math.isfinite(spread) else 0.0, 1e-12)
+    kept_up = (0.25 * lr * float(problem.cov.diagonal().sqrt().mean())) ** 2
+    return max(start, spread if math.isfinite(spread) else 0.0, kept_up, 1e-12)
 
 
 def solve_risk(
@@ -43,9 +44,9 @@ def solve_risk(
     Returns:
         Risks of shape (lanes, num_times).
     """
-    scale = risk_scale(problem)
+    first_rates = schedule(torch.zeros((), dtype=torch.float64)).detach()
+    scale = risk_scale(problem, float(first_rates.max()))
     modes = spectrum(problem, setting.kernel)
-    lanes = len(schedule.lr) if isinstance(schedule, Constant) and getattr(schedule.lr, "ndim", 0) == 1 else 1  # pyright: ignore[reportArgumentType]
     rate = memory_rate(setting, problem)
     second = problem.noise.second_moment
     system = ModeSystem(
@@ -53,10 +54,11 @@ def solve_risk(
         start=modes.start,
         sources=modes.sources,
         coefficients=coefficients(problem, setting, schedule, scale=scale),
-        num_lanes=lanes,
+        num_lanes=max(first_rates.numel(), 1),
         memory_rate=rate,
         memory_target=None if rate is None else lambda risk: 2 * risk + second,
         breakpoints=schedule.breakpoints,
+        risk_scale=scale,
     )
     return solve(system, times, rtol=rtol, keep_steps=keep_steps, max_risk=_UNBOUNDED * scale)
 

@@ -1,0 +1,211 @@
+"""`predict`: every option moves the path, schedules differentiate, statuses explain themselves."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.integrate import solve_ivp
+
+from signscope import InvalidInput, LeastSquares, Unsupported, limit, predict
+from signscope.integrate import ModeSystem, solve
+from signscope.limits.coefficients import Setting, coefficients
+from signscope.limits.spectrum import spectrum
+from signscope.schedules import Constant, Cosine, Linear, PiecewiseConstant, WarmupStableDecay
+
+
+def rotated(dim=12, noise=0.3, seed=0):
+    gen = np.random.default_rng(seed)
+    basis, _ = np.linalg.qr(gen.standard_normal((dim, dim)))
+    scales = np.logspace(-0.5, 0.5, dim)
+    cov = (basis * np.logspace(-2, 0, dim)) @ basis.T * np.outer(scales, scales)
+    return LeastSquares(cov, noise=noise, seed=seed)
+
+
+def matrix_equation(problem, optimizer, lr, horizon, times, form):
+    """d/dt of E vv' typed from the homogenized SDEs (3.1), (3.2), and the quadratic tr(form E vv')."""
+    cov = np.asarray(problem.cov)
+    dim, s2 = problem.dim, problem.noise.second_moment
+    root = np.sqrt(np.diag(cov))
+    angles = np.arcsin(np.clip(cov / np.outer(root, root), -1, 1))
+    v0 = problem.displacement.numpy()
+
+    def slope(t, flat):
+        second = flat.reshape(dim, dim)
+        risk, eta = 0.5 * np.trace(cov @ second), lr(t)
+        if optimizer == "sgd":
+            drift, noise = eta * cov, eta**2 * (2 * risk + s2) / dim * cov
+        else:
+            phi = 2 / math.pi / math.sqrt(2 * risk + s2)
+            drift, noise = eta * phi * cov / root[:, None], eta**2 * 2 / (math.pi * dim) * angles
+        return (-drift @ second - second @ drift.T + noise).ravel()
+
+    found = solve_ivp(slope, (0, horizon), np.outer(v0, v0).ravel(), "LSODA", times, rtol=1e-10, atol=1e-13)
+    return np.einsum("ij,jit->t", form(cov), found.y.reshape(dim, dim, -1))
+
+
+FORMS = {"excess_risk": lambda k: 0.5 * k, "distance": lambda k: np.eye(len(k)), "grad_norm": lambda k: k @ k}
+
+
+@pytest.mark.parametrize("quantity", FORMS)
+@pytest.mark.parametrize("optimizer", ["sgd", "signsgd"])
+@pytest.mark.parametrize(
+    "schedule", [Constant(0.4), Cosine(0.8, 6.0), Linear(0.8, 6.0), WarmupStableDecay(0.5, 6, 1, 2)]
+)
+def test_agrees_with_the_matrix_equation(optimizer, quantity, schedule):
+    problem, times = rotated(), np.linspace(0, 6, 13)
+    wanted = matrix_equation(problem, optimizer, lambda t: float(schedule(torch.tensor(t))), 6, times, FORMS[quantity])
+    curve = predict(problem, optimizer, lr=schedule, horizon=6, times=torch.tensor(times), quantity=quantity, rtol=1e-8)
+    np.testing.assert_allclose(curve.value, wanted, rtol=3e-6)
+
+
+def test_diagonal_and_dense_routes_agree():
+    variances = np.logspace(-2, 0.3, 9)
+    gen = np.random.default_rng(0)
+    start = gen.standard_normal(9)
+    nearly = np.diag(variances)
+    nearly[0, 1] = nearly[1, 0] = 1e-14
+    for optimizer in ("sgd", "signsgd", "adam"):
+        for quantity in FORMS:
+            both = [
+                predict(
+                    LeastSquares(cov, start=start, target=np.zeros(9), noise=0.2),
+                    optimizer,
+                    lr=0.3,
+                    horizon=5,
+                    quantity=quantity,
+                    betas=(0.0, 0.9),
+                ).value
+                for cov in (variances, nearly)
+            ]
+            torch.testing.assert_close(both[0], both[1], rtol=1e-7, atol=0)
+
+
+OPTIONS = {
+    "lr": ("signsgd", {"lr": 0.3}, {"lr": 0.31}),
+    "batch_size": ("signsgd", {}, {"batch_size": 2}),
+    "beta1": ("adam", {"betas": (0.0, 0.8)}, {"betas": (0.5, 0.8)}),
+    "beta2": ("adam", {"betas": (0.0, 0.8)}, {"betas": (0.0, 0.9)}),
+    "quantity": ("sgd", {}, {"quantity": "distance"}),
+    "method": ("sgd", {}, {"method": "exact"}),
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_option_moves_the_path(name):
+    optimizer, off, on = OPTIONS[name]
+    base = {"lr": 0.3, "horizon": 3.0}
+    finals = [predict(rotated(), optimizer, **{**base, **extra}).final for extra in (off, on)]
+    assert abs(finals[0] / finals[1] - 1) > 1e-4
+
+
+def test_adam_without_averages_is_signsgd():
+    adam = predict(rotated(), "adam", lr=0.3, horizon=5, betas=(0.0, 0.0))
+    sign = predict(rotated(), "signsgd", lr=0.3, horizon=5)
+    torch.testing.assert_close(adam.value, sign.value, rtol=1e-12, atol=0)
+
+
+def test_exact_recursion_tends_to_the_limit_like_one_over_dim():
+    gaps = []
+    for dim in (50, 200):
+        problem = LeastSquares(np.logspace(-1, 0, dim), noise=0.3, start=np.ones(dim) / dim**0.5, target=np.zeros(dim))
+        exact, limiting = (predict(problem, "sgd", lr=0.8, horizon=4, method=m).value for m in ("exact", "gaussian"))
+        gaps.append(float((exact / limiting - 1)[20:].mean()))
+    assert 0 < abs(gaps[1]) < abs(gaps[0])
+    assert gaps[0] / gaps[1] == pytest.approx(4, rel=0.25)
+
+
+def test_gradient_with_respect_to_a_schedule():
+    problem = rotated()
+    values = torch.tensor([0.5, 0.4, 0.2], dtype=torch.float64, requires_grad=True)
+    times = torch.tensor([0.0, 3.0], dtype=torch.float64)
+
+    def final(v):
+        schedule = PiecewiseConstant((0.0, 1.0, 2.0), v)
+        return predict(problem, "signsgd", lr=schedule, horizon=3, times=times, rtol=1e-9).value[-1]
+
+    (gradient,) = torch.autograd.grad(final(values), values)
+    for i in range(3):
+        step = torch.zeros(3, dtype=torch.float64)
+        step[i] = 2e-4
+        slope = (final(values.detach() + step) - final(values.detach() - step)) / 4e-4
+        assert float(gradient[i]) == pytest.approx(float(slope), rel=1e-5)
+
+
+def test_problems_are_batched_as_lanes():
+    problems = [rotated(seed=0), rotated(seed=1)]
+    parts = [spectrum(p, "signsgd") for p in problems]
+    scalars = coefficients(problems[0], Setting("signsgd"), Constant(0.4), scale=1.0)
+    system = ModeSystem(
+        torch.stack([m.eigvals for m in parts]),
+        torch.stack([m.start for m in parts]),
+        torch.stack([m.sources for m in parts]),
+        scalars,
+        num_lanes=2,
+    )
+    times = torch.linspace(0, 4, 9, dtype=torch.float64)
+    together = solve(system, times, rtol=1e-8).risk
+    for lane, problem in enumerate(problems):
+        alone = predict(problem, "signsgd", lr=0.4, horizon=4, times=times, rtol=1e-8).value
+        torch.testing.assert_close(together[lane], alone, rtol=1e-7, atol=0)
+
+
+def test_noise_that_rules_sgd_out_is_a_status_that_names_it():
+    problem = LeastSquares(np.ones(5), noise="cauchy:2,1")
+    curve = predict(problem, "sgd", lr=0.1, horizon=2)
+    assert curve.status == "undefined"
+    assert "cauchy:2,1" in curve.message
+    assert bool(torch.isnan(curve.value).all())
+    assert limit(problem, "sgd", lr=0.1).status == "undefined"
+    assert predict(problem, "signsgd", lr=0.1, horizon=2).status == "ok"
+
+
+def test_sgd_beyond_its_stability_limit_is_unstable():
+    problem = LeastSquares(np.ones(20), noise=0.1)
+    assert predict(problem, "sgd", lr=1.99, horizon=2).status == "ok"
+    curve = predict(problem, "sgd", lr=2.01, horizon=2)
+    assert curve.status == "unstable"
+    assert "2" in curve.message
+    assert curve.value[-1] > 0
+
+
+def test_noise_with_a_gap_leaves_a_floor():
+    problem = LeastSquares(np.ones(50), noise="rademacher:1.0", start=np.ones(50), target=np.zeros(50))
+    small, smaller = (limit(problem, "signsgd", lr=lr).excess_risk for lr in (1e-3, 1e-6))
+    # Halving log lr hardly lowers the floor: phi vanishes like exp(-c^2/4R).
+    assert smaller > small / 5
+    plain = LeastSquares(np.ones(50), noise=1.0, start=np.ones(50), target=np.zeros(50))
+    assert limit(plain, "signsgd", lr=1e-6).excess_risk < 2e-3 * limit(plain, "signsgd", lr=1e-3).excess_risk
+
+
+def test_start_at_the_optimum():
+    for noise in (None, 0.3, "rademacher:0.5"):
+        problem = LeastSquares(np.logspace(-1, 0, 6), start=np.ones(6), target=np.ones(6), noise=noise)
+        for optimizer in ("sgd", "signsgd", "adam"):
+            curve = predict(problem, optimizer, lr=0.2, horizon=4, betas=(0.0, 0.9))
+            assert bool(torch.isfinite(curve.value).all())
+            assert curve.value[0] == 0
+
+
+def test_bad_arguments_get_a_clear_answer():
+    problem = LeastSquares(np.ones(4), noise=0.1)
+    cases = [
+        ({"lr": -1}, "`lr` must be above 0, got -1"),
+        ({"lr": float("nan")}, "`lr` must be finite"),
+        ({"horizon": 0}, "`horizon` must be above 0"),
+        ({"batch_size": 1.5}, "`batch_size` must be a whole number"),
+        ({"betas": (0.9, 1.0)}, r"`betas\[1\]` must lie in \[0, 1\)"),
+        ({"times": [0.0, 0.0]}, "`times` must increase"),
+        ({"times": [0.0, 9.0]}, "`times` must increase"),
+        ({"method": "magic"}, "`method` must be one of"),
+        ({"quantity": "loss"}, "`quantity` must be one of"),
+    ]
+    for change, message in cases:
+        with pytest.raises(InvalidInput, match=message):
+            predict(problem, "signsgd", **{"lr": 0.1, "horizon": 1.0, **change})
+    with pytest.raises(InvalidInput, match="`optimizer` must be one of"):
+        predict(problem, "adagrad", lr=0.1, horizon=1)
+    with pytest.raises(Unsupported, match="'exact' exists for sgd only"):
+        predict(problem, "signsgd", lr=0.1, horizon=1, method="exact")
+    with pytest.raises(Unsupported, match="needs a problem made by LeastSquares.from_data"):
+        predict(problem, "signsgd", lr=0.1, horizon=1, method="rows")
