@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 
 from signscope import optim
+from signscope.rules.spectral import newton_schulz, polar_factor
 
 TARGETS = [("SignSGD", "torch SGD momentum", 1.1), ("Signum", "torch SGD momentum", 1.2), ("Signum", "floor", 1.7)]
 
@@ -51,7 +52,7 @@ def contenders(size, layout, device):
         opt = make(params, closure)
         return lambda: opt.step(closure)
 
-    makers = {
+    return {
         "torch SGD momentum": lambda: one(lambda p: torch.optim.SGD(p, lr=1e-3, momentum=0.9)),
         "floor": lambda: one(lambda p: torch.optim.SGD(p, lr=1e-3, momentum=0.9, fused=True)),
         "torch AdamW": lambda: one(lambda p: torch.optim.AdamW(p, lr=1e-3)),
@@ -64,7 +65,6 @@ def contenders(size, layout, device):
         "SpiderSign": lambda: two(lambda p, c: optim.SpiderSign(p, lr=1e-3, full_gradient=c, period=10**6)),
         "SignSVRG": lambda: two(lambda p, c: optim.SignSVRG(p, lr=1e-3, full_gradient=c, period=10**6)),
     }
-    return makers
 
 
 def timed(step, device):
@@ -113,8 +113,6 @@ def orthogonalisation(device, rounds):
     table = {}
     for shape in ((256, 256), (768, 768), (768, 3072)):
         matrix = torch.randn(shape, device=device)
-        from signscope.rules.spectral import newton_schulz, polar_factor
-
         methods = {
             "newton-schulz float32": lambda m=matrix: newton_schulz(m),
             "newton-schulz bfloat16": lambda m=matrix: newton_schulz(m, dtype=torch.bfloat16),

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
 from signscope._core.errors import InvalidInput
 from signscope.comparison import gap
 from signscope.curves import Curve

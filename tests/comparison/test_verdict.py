@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from signscope.comparison.agreement import Gap
 from signscope.comparison.conditions import Assumption
 from signscope.comparison.entries import Entry

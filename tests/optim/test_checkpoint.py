@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.optim_catalogue import BY_NAME, ROWS, Sum
 
+from helpers.optim_catalogue import BY_NAME, ROWS, Sum
 from signscope import optim
 from signscope._core.errors import InvalidInput
 

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from helpers.optim_catalogue import BY_NAME, ROWS, Sum
 from torch import nn
 
+from helpers.optim_catalogue import BY_NAME, ROWS, Sum
 from signscope import optim
 from signscope._core.errors import InvalidInput, Unsupported
 
@@ -169,7 +169,7 @@ def test_unknown_options_are_refused(row):
     params = problem.parameters()
     with pytest.raises(TypeError, match="momentom"):
         row.make(problem, params, momentom=0.9)
-    with pytest.raises(InvalidInput, match="unknown option `momentom` = 0.9 in a parameter group; the options are"):
+    with pytest.raises(InvalidInput, match=r"unknown option `momentom` = 0.9 in a parameter group; the options are"):
         row.make(problem, [{"params": params, "momentom": 0.9}])
 
 
@@ -185,7 +185,7 @@ def test_closures_are_needed_and_must_call_backward(name):
     with pytest.raises(InvalidInput, match=r"a list of functions, got \[3\]"):
         opt.step([3])
     row.advance(opt, problem, params, 1)
-    with pytest.raises(InvalidInput, match="no parameter has a gradient. It must call backward"):
+    with pytest.raises(InvalidInput, match=r"no parameter has a gradient. It must call backward"):
         opt.step(lambda: problem.loss(params, 0))
     with pytest.raises(InvalidInput, match="needs a closure"):
         torch.amp.GradScaler("cpu", enabled=False).step(opt)

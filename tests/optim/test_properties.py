@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from helpers.optim_catalogue import BY_NAME, Sum
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+
+from helpers.optim_catalogue import BY_NAME, Sum
 
 EXACT = ["signsgd", "signum", "lion"]
 ONE = [*EXACT, "ef_signsgd"]

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from helpers.optim_catalogue import BY_NAME, MOVES, ROWS, Sum
 
+from helpers.optim_catalogue import BY_NAME, MOVES, ROWS, Sum
 from signscope import optim
 
 ROW = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)

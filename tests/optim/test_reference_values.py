@@ -158,3 +158,38 @@ def test_with_one_component_ssvr_fs_holds_the_exact_gradient():
         opt.step(closure)
         x = opt.state[param]["x_prev"]
         assert torch.allclose(opt.state[param]["v"], 2 * x - torch.sin(x), atol=1e-12)
+
+
+def test_error_of_ssvr_follows_its_recursion_and_stays_below_the_bound():
+    """E e^2 of (5.2): noise 2 xi + zeta x / 2 per coordinate, so sigma^2 = 4 + x^2 / 4 and the drift is the zeta part."""
+    dim, beta, lr, num_steps, gen = 256, 0.05, 0.02, 600, torch.Generator().manual_seed(0)
+    param = torch.nn.Parameter(torch.full((dim,), 3.0))
+    opt = optim.SSVR([param], lr=lr, beta=beta, check_every=None)
+    errors, expected, before = [], [], None
+    for _ in range(num_steps):
+        noise = torch.randn(2, dim, generator=gen)
+
+        def closure(noise=noise):
+            param.grad = (_slope(param) + 2 * noise[0] + 0.5 * noise[1] * param).detach()
+            return 0.0
+
+        x = param.detach().clone()
+        opt.step(closure)
+        errors.append((opt.state[param]["v"] - _slope(x)).square().sum())
+        if before is None:
+            variance = 4 + x**2 / 4
+        else:
+            variance = (1 - beta) ** 2 * variance + 4 * beta**2 + (x - (1 - beta) * before) ** 2 / 4
+        expected.append(variance.sum())
+        before = x
+    late = slice(100, None)  # forgetting the first gradient takes 1 / beta steps
+    measured, predicted = (torch.stack(series)[late].mean() for series in (errors, expected))
+    assert measured.item() == pytest.approx(predicted.item(), rel=4.5 * (2 / (dim * num_steps * beta)) ** 0.5)
+    sigma2 = dim * (4 + 9 / 4)
+    bound = (2 * beta**2 * sigma2 + 2 * (1 - beta) ** 2 * dim * 0.25 * lr**2) / (beta * (2 - beta))
+    assert measured < bound
+    assert measured > 0.3 * bound
+
+
+def _slope(x):
+    return 0.2 * x + 0.9 * torch.sin(1.5 * x)

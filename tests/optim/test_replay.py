@@ -5,9 +5,9 @@ import random
 import numpy as np
 import pytest
 import torch
-from helpers.optim_catalogue import BY_NAME, Sum
 from torch import nn
 
+from helpers.optim_catalogue import BY_NAME, Sum
 from signscope import optim
 from signscope._core.errors import InvalidInput, Unsupported
 
@@ -96,7 +96,7 @@ def test_micro_batches_equal_one_batch():
         opt = optim.SSVR(model.parameters(), lr=0.01, beta=0.2)
         for batch in data:
             parts = batch.double().chunk(4) if cut else [batch.double()]
-            loss = opt.step([lambda part=part: backward_on(model, part) for part in parts])
+            loss = opt.step([lambda part=part, model=model: backward_on(model, part) for part in parts])
         ends.append([p.detach() for p in model.parameters()])
         assert opt.counters["gradient_calls"] == 1 + 2 * 7
     assert torch.isfinite(loss)
@@ -107,9 +107,9 @@ def test_micro_batches_equal_one_batch():
 def test_a_closure_that_takes_the_next_batch_is_refused():
     model, data = nn.Linear(4, 1), iter(batches(20))
     opt = optim.SSVR(model.parameters(), lr=0.01)
+    opt.step(lambda: backward_on(model, next(data)))
     with pytest.raises(InvalidInput, match="not replayable: evaluated again at the same point it gave loss"):
-        for _ in range(2):
-            opt.step(lambda: backward_on(model, next(data)))
+        opt.step(lambda: backward_on(model, next(data)))
 
 
 def test_check_every_finds_a_closure_that_turns_bad():
@@ -122,7 +122,7 @@ def test_check_every_finds_a_closure_that_turns_bad():
             closure = (
                 (lambda batch=batch: backward_on(model, batch))
                 if step < 3
-                else (lambda: backward_on(model, next(loose)))
+                else (lambda loose=loose: backward_on(model, next(loose)))
             )
             if every and step == 4:
                 with pytest.raises(InvalidInput, match="not replayable"):

@@ -107,7 +107,7 @@ def test_newton_schulz_does_not_converge_but_maps_into_the_known_range():
         expected = a * expected + b * expected**3 + c * expected**5
     assert torch.allclose(through, expected, rtol=1e-10)
     resolved = y[s >= 1.6e-3]
-    assert 0.68 < resolved.min()
+    assert resolved.min() > 0.68
     assert resolved.max() < 1.2025
     assert s[y >= 0.5].min().item() == pytest.approx(1.07e-3, rel=0.02)
     assert s[y >= 0.7].min().item() == pytest.approx(1.55e-3, rel=0.02)

@@ -2,9 +2,10 @@
 
 import sys
 import time
-from typing import Protocol, TextIO
+from typing import Protocol, TextIO, runtime_checkable
 
 
+@runtime_checkable
 class Meter(Protocol):
     """What long calls report to; supply your own to draw it elsewhere."""
 

@@ -26,7 +26,7 @@ def build_problem(options: dict[str, Any]) -> tuple[LeastSquares, dict[str, Any]
     """
     kind = _kind(options)
     for other in KINDS:
-        clash = [name for name in _OWN[other] if options[name] not in (None, False)]
+        clash = [name for name in _OWN[other] if _given(options[name])]
         if other != kind and clash:
             raise InvalidInput(f"{_flag(clash[0])} does not go with a {kind} problem; leave it out.")
     filled = {**options, "problem": kind}
@@ -42,7 +42,11 @@ def _kind(options: dict[str, Any]) -> str:
         return "data"
     if options["cov"] is not None:
         return "covariance"
-    return "gaussian" if any(options[name] for name in _OWN["gaussian"]) else "data"
+    return "gaussian" if any(_given(options[name]) for name in _OWN["gaussian"]) else "data"
+
+
+def _given(value: Any) -> bool:
+    return value is not None and value is not False
 
 
 def _flag(name: str) -> str:

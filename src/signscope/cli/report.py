@@ -3,10 +3,14 @@
 import math
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import typer
 
 from signscope.comparison import Comparison, Entry
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 Row = list[str]
 _NONE = "-"
@@ -15,13 +19,18 @@ _NONE = "-"
 def show(comparison: Comparison) -> None:
     """Print a comparison, or a single curve in its form, to stdout."""
     header, rows = cells(comparison.entries)
-    if sys.stdout.isatty():
+    if on_terminal():
         _print_table(header, rows)
     else:
         for line in aligned(header, rows):
             typer.echo(line)
     for line in notes(comparison):
         typer.echo(line)
+
+
+def on_terminal() -> bool:
+    """Whether stdout is read by a person."""
+    return sys.stdout.isatty()
 
 
 def cells(entries: Sequence[Entry]) -> tuple[Row, list[Row]]:
@@ -31,12 +40,12 @@ def cells(entries: Sequence[Entry]) -> tuple[Row, list[Row]]:
     if on_data:
         columns["rows"] = [e.rows for e in entries]
     columns |= {
-        "lr": [_number(e.lr) for e in entries],
-        "step size": [_number(e.step_size) for e in entries],
+        "lr": [_number(e.lr, 3) for e in entries],
+        "step size": [_number(e.step_size, 3) for e in entries],
         "predicted": [_number(e.final_predicted) for e in entries],
         "simulated": [_with_error(e.final_simulated, e.final_stderr) for e in entries],
-        "limit": [_number(e.limit) for e in entries],
-        "rate": [_number(e.rate) for e in entries],
+        "limit": [_number(e.limit, 3) for e in entries],
+        "rate": [_number(e.rate, 3) for e in entries],
         "mean gap": [_percent(e.gap.mean) for e in entries],
         "worst": [_percent(e.gap.worst) for e in entries],
         "max z": [_NONE if math.isnan(e.gap.max_z) else f"{e.gap.max_z:.1f}" for e in entries],
@@ -56,7 +65,7 @@ def notes(comparison: Comparison) -> list[str]:
     failed = [a for a in comparison.assumptions if not a.ok]
     held = len(comparison.assumptions) - len(failed)
     lines += ["", f"{held} of {len(comparison.assumptions)} checks hold{':' if failed else '.'}"]
-    return lines + [f"  not {a.name}: {a.text}" for a in failed]
+    return lines + [f"  not held: {a.name}: {a.text}" for a in failed]
 
 
 def aligned(header: Row, rows: Sequence[Row]) -> list[str]:
@@ -72,16 +81,31 @@ def aligned(header: Row, rows: Sequence[Row]) -> list[str]:
 
 
 def _print_table(header: Row, rows: Sequence[Row]) -> None:
-    from rich import box
+    """One row per optimizer where that fits; else optimizers side by side, one block per kind of rows."""
     from rich.console import Console
+
+    console = Console()
+    needed = sum(max(len(row[j]) for row in (header, *rows)) + 2 for j in range(len(header)))
+    if needed <= console.width:
+        console.print(_drawn(header, rows))
+        return
+    kinds = [row[1] if header[1] == "rows" else "" for row in rows]
+    for kind in dict.fromkeys(kinds):
+        block = [row for row, k in zip(rows, kinds, strict=True) if k == kind]
+        turned = [[name, *(row[j] for row in block)] for j, name in enumerate(header)]
+        console.print(_drawn(turned[0], turned[1:]))
+
+
+def _drawn(header: Row, rows: Sequence[Row]) -> "Table":
+    from rich import box
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     for name in header:
-        table.add_column(name, justify="left" if _is_text(name) else "right")
+        table.add_column(name, justify="left" if _is_text(name) else "right", no_wrap=True)
     for row in rows:
-        table.add_row(*row, style=None if row[-1] in ("ok", "inaccurate") else "dim")
-    Console().print(table)
+        table.add_row(*row)
+    return table
 
 
 def _is_text(name: str) -> bool:
@@ -92,8 +116,8 @@ def _name(entry: Entry) -> str:
     return f"{entry.optimizer} ({entry.rows} rows)"
 
 
-def _number(value: float) -> str:
-    return _NONE if math.isnan(value) else f"{value:.4g}"
+def _number(value: float, digits: int = 4) -> str:
+    return _NONE if math.isnan(value) else f"{value:.{digits}g}"
 
 
 def _percent(value: float) -> str:

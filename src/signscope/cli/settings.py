@@ -29,7 +29,7 @@ def resolve(ctx: typer.Context, command: str) -> dict[str, Any]:
     for name, value in saved.items():
         if not _explicit(ctx, name):
             typed[name] = value
-    checked = {name: KINDS[name](name, value) for name, value in typed.items()}
+    checked = {name: kind(name, typed[name]) for name, kind in KINDS.items() if name in typed}  # in a fixed order
     if isinstance(checked.get("lr"), dict) and "lr" in saved and _explicit(ctx, "lr"):
         checked["lr"] = {**rates("lr", saved["lr"]), **checked["lr"]}  # one rate typed, the others as saved
     if command != "compare":

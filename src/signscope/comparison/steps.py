@@ -34,6 +34,23 @@ class Plan:
     device: Any
 
 
+@dataclass(frozen=True)
+class Part:
+    """A meter for one part of the work: from ``begin``, a share ``size`` of the whole."""
+
+    whole: Meter
+    begin: float
+    size: float
+    label: str
+
+    def update(self, done: float, message: str = "") -> None:
+        """Report the fraction ``done`` of this part."""
+        self.whole.update(self.begin + self.size * done, self.label)
+
+    def close(self) -> None:
+        """Leave the display to the whole."""
+
+
 def run_all(
     problem: LeastSquares, names: Sequence[str], rates: Mapping[str, float], plan: Plan, meter: Meter
 ) -> list[Entry]:
@@ -47,9 +64,10 @@ def run_all(
         chosen = _chosen(problem, name, rates, plan)
         theory = _predicted(problem, name, chosen, plan, "gaussian")
         for offset, rows in enumerate(kinds):
-            meter.update((done + 1 + offset) / total, f"{name}: simulation on {rows} rows")
+            part = Part(meter, (done + 1 + offset) / total, 1 / total, f"{name}: simulation on {rows} rows")
+            part.update(0.0)
             prediction = _main_prediction(problem, name, rows, chosen, theory, plan)
-            simulation = None if stopped else _simulated(problem, name, rows, chosen, plan)
+            simulation = None if stopped else _simulated(problem, name, rows, chosen, plan, part)
             entry = _entry(problem, rows, chosen, prediction, theory, simulation, plan)
             entries.append(_never_run(entry) if stopped else entry)
             stopped = stopped or (simulation is not None and simulation.status == "interrupted")
@@ -93,7 +111,7 @@ def _main_prediction(problem: LeastSquares, name: str, rows: str, chosen: BestLr
     return _predicted(problem, name, chosen, plan, "rows")
 
 
-def _simulated(problem: LeastSquares, name: str, rows: str, chosen: BestLr, plan: Plan) -> Curve | None:
+def _simulated(problem: LeastSquares, name: str, rows: str, chosen: BestLr, plan: Plan, meter: Meter) -> Curve | None:
     if math.isnan(chosen.lr):
         return None
     return simulate(
@@ -108,6 +126,7 @@ def _simulated(problem: LeastSquares, name: str, rows: str, chosen: BestLr, plan
         rows="gaussian" if rows == "gaussian" else "replace",
         dtype=plan.dtype,
         device=plan.device,
+        progress=meter,
     )
 
 

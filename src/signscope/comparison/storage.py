@@ -29,7 +29,9 @@ def check_output(folder: str | os.PathLike[str], *, force: bool, who: str) -> Pa
         raise InvalidInput(f"{who}: {path} is a file; results need a folder.")
     there = [name for name in FILES if (path / name).exists()]
     if there and not force:
-        raise InvalidInput(f"{who}: {path} already holds a result ({', '.join(there)}). Use force to replace it.")
+        raise InvalidInput(
+            f"{who}: {path} already holds a result ({', '.join(there)}). Use --force (force=True) to replace it."
+        )
     with contextlib.ExitStack() as stack:
         stack.callback(_remove_empty, _create(path, who))
         try:

@@ -87,7 +87,7 @@ def _search(problem: LeastSquares, setting: Setting, horizon: float) -> BestLr:
     bound = MARGIN * max_lr(problem, setting.optimizer, batch_size=setting.batch_size)[0]
     lr, at_bound = _gaussian_best(problem, setting, horizon, bound)
     if problem.rows is not None and setting.batch_size == 1:
-        lr, at_bound = _rows_best(problem, setting, horizon, bound, lr)
+        return _rows_best(problem, setting, horizon, bound, lr)
     curve = predict(
         problem, setting.optimizer, lr=lr, horizon=horizon, batch_size=setting.batch_size, betas=setting.betas
     )
@@ -142,29 +142,21 @@ def _bracketed(risks: Callable[[Tensor], Tensor], low: float, high: float, top: 
     return grid, values, int(values.argmin())
 
 
-def _rows_best(
-    problem: LeastSquares, setting: Setting, horizon: float, bound: float, guess: float
-) -> tuple[float, bool]:
+def _rows_best(problem: LeastSquares, setting: Setting, horizon: float, bound: float, guess: float) -> BestLr:
     """Minimiser of the final risk on the data's own rows, from the Gaussian theory's as first guess."""
-    times = torch.tensor([0.0, horizon], dtype=torch.float64)
+    curves: dict[float, Curve] = {}
 
     def risk(log_lr: float) -> float:
-        curve = predict(
-            problem,
-            setting.optimizer,
-            lr=math.exp(log_lr),
-            horizon=horizon,
-            betas=setting.betas,
-            times=times,
-            method="rows",
-        )
+        lr = math.exp(log_lr)
+        curve = predict(problem, setting.optimizer, lr=lr, horizon=horizon, betas=setting.betas, method="rows")
+        curves[log_lr] = curve
         final = math.inf if curve.failed else curve.final
         return math.log(final) if math.isfinite(final) and final > 0 else math.inf
 
     top = math.log(bound) if math.isfinite(bound) else math.inf
-    start = min(math.log(guess), top - math.log(2))
-    found = minimize_scalar(risk, start, upper=top)
-    return math.exp(found.x), found.at_edge
+    found = minimize_scalar(risk, min(math.log(guess), top - math.log(2)), upper=top)
+    curve = curves[found.x]
+    return BestLr(curve.lr, curve.step_size, curve, found.at_edge)
 
 
 def undefined(optimizer: str, horizon: float, message: str) -> BestLr:

@@ -62,7 +62,7 @@ def coefficients(problem: LeastSquares, setting: Setting, schedule: Schedule, *,
         return _sgd(rate, law, dim, setting.batch_size)
     if setting.kernel == "signsgd":
         return _signsgd(rate, slope_of(law, setting.batch_size, scale), dim)
-    lowest = 1e-12 * scale if law.second_moment > 0 else 0.0  # Adam's constants have settled there
+    lowest = 1e-8 * scale if law.second_moment > 0 else 0.0  # Adam's constants have settled there
     return _adam(rate, adam_moments(problem, setting), law.second_moment, dim, lowest)
 
 

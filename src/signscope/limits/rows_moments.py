@@ -7,7 +7,7 @@ direction m, its derivative H in mu, and the second moment of the direction.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ MAX_ROWS = 15_000
 SINGLE_PRECISION_FROM = 5e8  # n d^2 beyond which the two large products run in float32
 
 
+@runtime_checkable
 class HasRows(Protocol):
     """What a data set must offer: ``features`` (n, d) and ``residuals`` (n,) = targets - features @ target."""
 
@@ -43,13 +44,14 @@ class Local:
         drift: Mean direction m, shape (d,).
         jacobian: H = dm/dmu, shape (d, d), or its diagonal (d,) where it is diagonal.
         second: Mean of the direction times its transpose, shape (d, d).
-        square: E g_i^2 of the gradient, shape (d,); zeros for the sign, which does not need it.
+        square: E g_i^2 of the gradient, shape (d,); zeros for the sign, which does not need it. With momentum
+            the other three cover the pair (parameters, momentum) and have size 2d.
     """
 
     drift: Vector
     jacobian: Tensor
     second: Matrix
-    square: Vector
+    square: Tensor
 
     @property
     def noise(self) -> Matrix:

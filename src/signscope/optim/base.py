@@ -10,7 +10,7 @@ from torch.optim.optimizer import Optimizer, ParamsT
 from signscope._core import checks
 from signscope._core.errors import InvalidInput, Unsupported
 from signscope.optim import checkpoint, lists
-from signscope.optim.blocks import Columns, all_finite, partition
+from signscope.optim.blocks import PIECE, SMALL, Columns, all_finite, partition
 from signscope.optim.precision import state_dtype, warn_if_stuck
 
 Group = dict[str, Any]
@@ -34,6 +34,7 @@ class SignOptimizer(Optimizer):
         super().__init__(params, defaults)
         self.param_groups[0]["counters"] = self._fresh_counters()
         self._lr_looked_at: dict[int, float] = {}
+        self._scratch: dict[torch.dtype, Tensor] = {}
 
     # --- what a subclass supplies ---------------------------------------------------------------------------------
 
@@ -58,6 +59,20 @@ class SignOptimizer(Optimizer):
     def _length(self, group: Group) -> float:
         """Length of the step along a direction."""
         return float(group["lr"])
+
+    def _signs(self, tensors: list[Tensor]) -> list[Tensor]:
+        """Signs of tensors, in reused memory for a piece of a large one."""
+        room = self._room(tensors)
+        return list(lists.sign(tensors)) if room is None else [torch.sign(tensors[0], out=room)]
+
+    def _room(self, tensors: list[Tensor]) -> Tensor | None:
+        """Scratch memory for a single contiguous piece: fresh pages would cost more than the arithmetic."""
+        first = tensors[0]
+        if len(tensors) > 1 or first.device.type != "cpu" or not SMALL < first.numel() <= PIECE:
+            return None
+        if first.dtype not in self._scratch:
+            self._scratch[first.dtype] = torch.empty(PIECE, dtype=first.dtype)
+        return self._scratch[first.dtype][: first.numel()].view(first.shape) if first.is_contiguous() else None
 
     def _fresh_counters(self) -> dict[str, Any]:
         return {"optimizer": self._who, "steps": 0, "initial_batches": 0, "skipped_steps": 0, "gradient_calls": 0}
@@ -135,6 +150,10 @@ class SignOptimizer(Optimizer):
             for name, value in entry.items():
                 self.state[param][name] = checkpoint.restored(param, value)
         self._lr_looked_at = {}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._scratch = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """What copies and pickles carry: torch's own part and the attributes in ``carried``."""

@@ -5,6 +5,7 @@ tensors. On the CPU a temporary as large as the parameter would cost more than t
 as a row of pieces, each a list of one.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -26,22 +27,29 @@ def partition(rows: Iterable[Row], *, pieces: bool, foreach: bool | None) -> Ite
     """Groups rows of equally named tensors into columns that one list operation can take.
 
     Args:
-        rows: One mapping per parameter; all its tensors have the parameter's shape.
+        rows: One mapping per parameter, with "param" and "grad" among its names; all tensors of equal shape.
         pieces: Whether the update is elementwise, so that a tensor may be cut.
         foreach: ``True``: everything in lists; ``False``: one tensor at a time; ``None``: by device and size.
 
     Yields:
         One list per name, equally long; tensors of one column share device and dtype.
     """
-    lists: defaultdict[tuple, list[Row]] = defaultdict(list)
+    gathered: defaultdict[tuple, list[Row]] = defaultdict(list)
+    sizes: defaultdict[tuple, int] = defaultdict(int)
     for row in rows:
-        first = next(iter(row.values()))
-        if foreach is False or (foreach is None and first.device.type == "cpu" and first.numel() > SMALL):
+        param, size = row["param"], row["param"].numel()
+        on_cpu = param.device.type == "cpu"
+        if foreach is False or (foreach is None and on_cpu and size > SMALL):
             yield from _cut(row) if pieces and foreach is None else _single(row)
-        else:
-            lists[(first.device, *(t.dtype for t in row.values()))].append(row)
-    for group in lists.values():
-        yield {name: [row[name] for row in group] for name in group[0]}
+            continue
+        key = (param.device, param.dtype, row["grad"].dtype)
+        gathered[key].append(row)
+        sizes[key] += size
+        if foreach is None and on_cpu and sizes[key] >= PIECE:  # what lies in one list should stay in cache
+            yield _columns(gathered.pop(key))
+            del sizes[key]
+    for group in gathered.values():
+        yield _columns(group)
 
 
 def all_finite(tensors: Iterable[Tensor]) -> bool:
@@ -54,11 +62,31 @@ def all_finite(tensors: Iterable[Tensor]) -> bool:
 
 def _finite(group: list[Tensor], device: str) -> bool:
     if device == "cpu":  # a NaN or an infinity never leaves a sum; a finite sum is proof
-        if torch.stack([t.sum() for t in group]).sum().isfinite():
+        if all(math.isfinite(total) for total in _sums(group)):
             return True
         return all(bool(t.isfinite().all()) for t in group)  # the sum may have overflowed: look closely
     peaks = lists.norm([t for t in group if t.numel()], float("inf"))
     return not peaks or bool(torch.stack(list(peaks)).isfinite().all())
+
+
+def _sums(group: list[Tensor]) -> Iterator[float]:
+    """Sums over all entries, of small tensors together."""
+    together, size = [], 0
+    for tensor in group:
+        if tensor.numel() > SMALL:
+            yield float(tensor.sum())
+            continue
+        together.append(tensor)
+        size += tensor.numel()
+        if size >= PIECE:
+            yield float(lists.flattened(together).sum())
+            together, size = [], 0
+    if together:
+        yield float(lists.flattened(together).sum())
+
+
+def _columns(rows: list[Row]) -> Columns:
+    return {name: [row[name] for row in rows] for name in rows[0]}
 
 
 def _single(row: Row) -> Iterator[Columns]:

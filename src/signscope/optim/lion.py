@@ -1,5 +1,6 @@
 """Lion as a torch optimizer."""
 
+import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
@@ -57,7 +58,11 @@ class Lion(SignOptimizer):
     def _directions(self, group: Group, columns: Columns) -> list[Tensor]:
         beta1, beta2 = group["betas"]
         buffers, grads = columns["momentum_buffer"], columns["grad"]
-        directions = list(lists.lerp(buffers, grads, 1 - beta1))
+        room = self._room(buffers)
+        if room is None:
+            directions = list(lists.lerp(buffers, grads, 1 - beta1))
+        else:
+            directions = [torch.lerp(buffers[0], grads[0], 1 - beta1, out=room)]
         lists.sign_(directions)
         lists.lerp_(buffers, grads, 1 - beta2)
         return directions

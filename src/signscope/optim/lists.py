@@ -9,6 +9,7 @@ _torch: Any = torch
 add_ = _torch._foreach_add_
 copy_ = _torch._foreach_copy_
 div_ = _torch._foreach_div_
+flattened = _torch._C._nn.flatten_dense_tensors
 lerp = _torch._foreach_lerp
 lerp_ = _torch._foreach_lerp_
 mul_ = _torch._foreach_mul_

@@ -3,7 +3,6 @@
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from signscope.optim import lists
 from signscope.optim.base import Group, SignOptimizer, common_options
 from signscope.optim.blocks import Columns
 
@@ -48,4 +47,4 @@ class SignSGD(SignOptimizer):
         super().__init__(params, common)
 
     def _directions(self, group: Group, columns: Columns) -> list[Tensor]:
-        return list(lists.sign(columns["grad"]))
+        return self._signs(columns["grad"])

@@ -89,7 +89,7 @@ class SignSVRG(FiniteSumOptimizer):
     def _directions(self, group: Group, columns: Columns) -> list[Tensor]:
         self._take_checkpoint(columns)
         if "full" in columns:
-            return list(lists.sign(columns["h"]))
+            return self._signs(columns["h"])
         directions = list(lists.sub(columns["grad"], columns["grad@x_tau"]))
         lists.add_(directions, columns["h"])
         lists.sign_(directions)

@@ -69,7 +69,7 @@ class Signum(SignOptimizer):
     def _directions(self, group: Group, columns: Columns) -> list[Tensor]:
         buffers = columns["momentum_buffer"]
         lists.lerp_(buffers, columns["grad"], 1 - group["momentum"])
-        return list(lists.sign(buffers))
+        return self._signs(buffers)
 
 
 def past(who: str, name: str, value: float) -> float:

@@ -93,4 +93,4 @@ class SpiderSign(FiniteSumOptimizer):
             lists.copy_(v, columns["full"])
         else:
             lists.add_(v, lists.sub(columns["grad"], columns["grad@x_prev"]))
-        return list(lists.sign(v))
+        return self._signs(v)

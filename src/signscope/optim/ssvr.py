@@ -112,7 +112,7 @@ class SSVR(TwoPointOptimizer):
             lists.add_(v, grads)
         else:
             lists.add_(v, grads, alpha=1 / self.init_batches)
-        return list(lists.sign(v))
+        return self._signs(v)
 
     def _gather(self, rows: Sequence[dict[str, Tensor]]) -> None:
         for columns in partition(rows, pieces=True, foreach=None):

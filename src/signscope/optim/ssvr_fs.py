@@ -119,4 +119,4 @@ class SSVRFS(FiniteSumOptimizer):
             lists.mul_(v, 1 - group["beta"])
             lists.add_(v, columns["grad"])
             lists.add_(v, lists.sub(full, columns["grad@x_tau"]), alpha=group["beta"])
-        return list(lists.sign(v))
+        return self._signs(v)

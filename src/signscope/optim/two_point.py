@@ -50,6 +50,7 @@ class TwoPointOptimizer(SignOptimizer):
 
     points: ClassVar[tuple[str, ...]] = ()
     always_state = True
+    stepped_outside = False  # set by a trainer that has stepped already, and will call step() once more
     carried = (
         *SignOptimizer.carried,
         "model",
@@ -108,6 +109,9 @@ class TwoPointOptimizer(SignOptimizer):
                 since the last step.
             Unsupported: Half precision with a rate at which gradient differences drown in rounding.
         """
+        if closure is None and self.stepped_outside:
+            self.stepped_outside = False
+            return None
         closures = as_closures(self._who, closure)
         self._refuse_half_weights()
         self._refuse_changes()

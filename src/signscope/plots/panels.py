@@ -21,7 +21,7 @@ class Panel:
         title: Text above it.
         curves: Predictions and simulations.
         aside: Predictions shown for comparison, thin and dotted.
-        notes: Lines of text inside it, such as optimizers without a curve.
+        notes: Lines of text at its upper right, such as optimizers without a curve.
     """
 
     title: str
@@ -60,7 +60,8 @@ def plot_panels(panels: Sequence[Panel], *, title: str = "") -> "Figure":
         ax.set_title(panel.title, fontsize=11)
         ax.label_outer()
         if panel.notes:
-            ax.text(0.02, 0.03, "\n".join(panel.notes), transform=ax.transAxes, fontsize=9, va="bottom", zorder=6)
+            place = {"transform": ax.transAxes, "ha": "right", "va": "bottom"}
+            ax.text(1.0, 1.015, "\n".join(panel.notes), fontsize=8.5, color="#555555", **place)
     if curves:
         add_legends(axes[-1], curves, styles, aside=any(p.aside for p in panels))
     if title:
