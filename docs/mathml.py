@@ -3,8 +3,8 @@
 An mkdocs hook. Without the package latex2mathml the formulas stay as TeX.
 """
 
-import html
 import re
+from html import unescape
 from typing import Any
 
 _FORMULA = re.compile(
@@ -12,16 +12,16 @@ _FORMULA = re.compile(
 )
 
 
-def on_page_content(page: str, **_: Any) -> str:
+def on_page_content(content: str, **_: Any) -> str:
     """Replace every TeX formula of a page by MathML."""
     try:
         from latex2mathml.converter import convert
     except ImportError:
-        return page
+        return content
 
     def replaced(found: re.Match[str]) -> str:
         block = found["block"] is not None
-        tex = html.unescape(found["block"] if block else found["inline"])
+        tex = unescape(found["block"] if block else found["inline"])
         return convert(tex.strip(), display="block" if block else "inline")
 
-    return _FORMULA.sub(replaced, page)
+    return _FORMULA.sub(replaced, content)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from signscope._version import __version__
 
 if TYPE_CHECKING:
+    from signscope import optim as optim
     from signscope import plots as plots
     from signscope._core.errors import Diverged, InvalidInput, SignscopeError, Unsupported
     from signscope.comparison import BestLr, Comparison, Gap, best_lr, compare, gap
@@ -40,7 +41,7 @@ _HOMES = {
     "predict": "signscope.limits",
     "simulate": "signscope.simulation",
 }
-_ROOMS = ("comparison", "curves", "limits", "noise", "plots", "problems", "rules", "schedules", "simulation")
+_ROOMS = ("comparison", "curves", "limits", "noise", "optim", "plots", "problems", "rules", "schedules", "simulation")
 
 __all__ = [
     "BestLr",
@@ -61,6 +62,7 @@ __all__ = [
     "compare",
     "gap",
     "limit",
+    "optim",
     "plots",
     "predict",
     "simulate",

@@ -161,7 +161,7 @@ def test_with_one_component_ssvr_fs_holds_the_exact_gradient():
 
 
 def test_error_of_ssvr_follows_its_recursion_and_stays_below_the_bound():
-    """E e^2 of (5.2): noise 2 xi + zeta x / 2 per coordinate, so sigma^2 = 4 + x^2 / 4 and the drift is the zeta part."""
+    """E e^2 of (5.2), with noise 2 xi + zeta x / 2 per coordinate: sigma^2 = 4 + x^2 / 4, and M is 1/2."""
     dim, beta, lr, num_steps, gen = 256, 0.05, 0.02, 600, torch.Generator().manual_seed(0)
     param = torch.nn.Parameter(torch.full((dim,), 3.0))
     opt = optim.SSVR([param], lr=lr, beta=beta, check_every=None)
