@@ -123,7 +123,9 @@ def cost(num_runs: int) -> None:
         fresh = synthetic(500, "gaussian:0.5")
         timed(f"predict {name}, dim 500", lambda p=fresh, n=name: ss.predict(p, n, lr=LR, horizon=HORIZON))
     fresh = synthetic(500, "gaussian:0.5")
-    timed("best_lr of all three, dim 500", lambda: [ss.best_lr(fresh, n, horizon=10) for n in ("sgd", "signsgd", "adam")])
+    timed(
+        "best_lr of all three, dim 500", lambda: [ss.best_lr(fresh, n, horizon=10) for n in ("sgd", "signsgd", "adam")]
+    )
     timed(
         "simulate signsgd, dim 500, 64 runs x 5,000 steps, float32",
         lambda: ss.simulate(fresh, "signsgd", lr=LR, horizon=10, dtype="float32"),

@@ -56,3 +56,12 @@ def test_the_demo_runs_without_any_argument(tmp_path):
     assert summary["problem"]["dim"] == 61
     for name in ("sgd", "signsgd"):
         assert summary["optimizers"][name]["gap_mean"] <= 0.08
+
+
+@pytest.mark.slow
+def test_the_demo_is_repeated_bit_for_bit(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert signscope("compare", "--out", str(first)).returncode == 0
+    assert signscope("compare", "--config", str(first / "summary.json"), "--out", str(second)).returncode == 0
+    for name in ("curves.csv", "summary.json"):
+        assert (first / name).read_bytes() == (second / name).read_bytes()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from signscope.comparison import best_lr
+from signscope.comparison import best_lr, tuning
 from signscope.limits import predict
 from signscope.limits.stationary import max_lr
 from signscope.problems import LeastSquares, gaussian_problem
@@ -64,6 +64,29 @@ def test_a_start_at_the_optimum_wants_no_step_at_all():
     found = best_lr(rest, "sgd", horizon=5)
     assert found.at_bound
     assert found.curve.final < 1e-6
+
+
+@pytest.mark.parametrize("on_rows", [False, True])
+def test_a_stability_limit_below_the_best_rate_is_where_the_search_ends(problem, monkeypatch, on_rows):
+    limited = rows_problem() if on_rows else problem
+    free = best_lr(limited, "sgd", horizon=6)
+    monkeypatch.setattr(tuning, "max_lr", lambda *a, **k: (0.5 * free.lr, ""))
+    found = best_lr(limited, "sgd", horizon=6)
+    assert found.at_bound
+    assert found.lr == pytest.approx(0.98 * 0.5 * free.lr, rel=0.01)
+    assert found.curve.final > free.curve.final
+
+
+def test_the_number_of_threads_is_restored(problem):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with tuning.fitting_threads(problem):
+            assert torch.get_num_threads() == 1
+        best_lr(problem, "sgd", horizon=1)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def rows_problem():

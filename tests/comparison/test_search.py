@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from signscope.comparison.search import minimize_scalar, vertex
+from signscope.comparison.search import cubic_minimum, minimize_scalar, vertex
 
 
 def lopsided(x):
@@ -22,6 +22,13 @@ def test_vertex_of_a_parabola_is_exact():
 @pytest.mark.parametrize("ys", [[1.0, 1.0, 1.0], [math.inf, 1.0, 2.0], [1.0, 2.0, 3.0]])
 def test_vertex_stays_at_the_middle_where_there_is_no_minimum_between(ys):
     assert vertex([0.0, 1.0, 2.0], ys) == 1.0
+
+
+def test_minimum_of_a_cubic_is_exact():
+    xs = [0.0, 0.4, 0.5, 1.0]
+    assert cubic_minimum(xs, [x**3 - 0.75 * x for x in xs]) == pytest.approx(0.5)
+    assert cubic_minimum(xs, [1.0, 0.5, 0.7, math.inf]) is None
+    assert cubic_minimum(xs, xs) is None
 
 
 @given(st.floats(-8, 8))

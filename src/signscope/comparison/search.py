@@ -108,7 +108,7 @@ def _refine(value: Callable[[float], float], bracket: tuple[float, float, float]
     points = sorted((a, b, c, fourth))
     for _ in range(CUBICS):
         best = min(points, key=value)
-        x = _cubic_minimum(points, [value(p) for p in points])
+        x = cubic_minimum(points, [value(p) for p in points])
         if x is None:
             return best
         nearest = abs(x - _nearest(points, x, 1)[0])
@@ -141,8 +141,10 @@ def _nearest(points: list[float], x: float, count: int) -> list[float]:
     return sorted(points, key=lambda p: abs(p - x))[:count]
 
 
-def _cubic_minimum(xs: list[float], ys: list[float]) -> float | None:
-    """Local minimum of the cubic through four points, if it lies between the outer ones."""
+def cubic_minimum(xs: list[float], ys: list[float]) -> float | None:
+    """Local minimum of the cubic through four points, if there is one between the outer ones."""
+    if not all(map(math.isfinite, ys)):
+        return None
     centre = xs[1]
     k3, k2, k1, _ = np.polyfit(np.array(xs) - centre, ys, 3)
     root = k2 * k2 - 3 * k3 * k1

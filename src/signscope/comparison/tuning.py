@@ -9,7 +9,7 @@ from torch import Tensor
 
 from signscope._core import checks
 from signscope._core.status import OPTIMIZERS
-from signscope.comparison.search import minimize_scalar, vertex
+from signscope.comparison.search import cubic_minimum, minimize_scalar
 from signscope.comparison.threads import fitting_threads
 from signscope.curves import Curve
 from signscope.limits import predict
@@ -18,8 +18,8 @@ from signscope.limits.gaussian import final_risks
 from signscope.limits.stationary import max_lr, undefined_reason
 from signscope.problems import LeastSquares
 
-COARSE, FINE = 24, 9  # rates solved together, first over four decades, then around the best one
-DECADES = 4.0
+COARSE, FINE = 13, 9  # rates solved together, first over a wide range, then around the best one
+RANGE = 0.02, 12.0  # of the first grid, in natural rates; widened where the best is at its edge
 MARGIN = 0.98  # of the stability limit: the largest rate that is tried
 WIDENINGS = 4
 
@@ -66,7 +66,7 @@ def best_lr(
         InvalidInput: An argument is out of range.
 
     Notes:
-        The Gaussian theory is solved for 24 rates at once, then for 9 around the best, and a parabola ends the
+        The Gaussian theory is solved for 13 rates at once, then for 9 around the best, and a cubic ends the
         search. On a data set with batch size 1 this is the first guess, and the prediction on the rows
         themselves is then minimised with a handful of evaluations. SGD stays below 0.98 of its stability limit.
     """
@@ -112,16 +112,16 @@ def _gaussian_best(problem: LeastSquares, setting: Setting, horizon: float, boun
 
     top = math.log(bound) if math.isfinite(bound) else math.inf
     centre = math.log(natural_lr(problem, setting, horizon))
-    half = DECADES / 2 * math.log(10)
-    high = min(centre + half, top)
-    grid, values, best = _bracketed(lambda x: risks(x, 1e-3), high - 2 * half, high, top)
+    low, high = (centre + math.log(factor) for factor in RANGE)
+    shift = min(0.0, top - high)
+    grid, values, best = _bracketed(lambda x: risks(x, 1e-3), low + shift, high + shift, top)
     if best in (0, len(grid) - 1):
         return float(grid[best].exp()), True
     fine = torch.linspace(float(grid[best - 1]), float(grid[best + 1]), FINE, dtype=torch.float64)
     values = risks(fine, 1e-6)
-    best = min(max(int(values.argmin()), 1), FINE - 2)
-    found = vertex(fine[best - 1 : best + 2].tolist(), values[best - 1 : best + 2].tolist())
-    return math.exp(min(found, top)), False
+    first = min(max(int(values.argmin()) - 1, 0), FINE - 4)
+    found = cubic_minimum(fine[first : first + 4].tolist(), values[first : first + 4].tolist())
+    return math.exp(min(float(fine[values.argmin()]) if found is None else found, top)), False
 
 
 def _bracketed(risks: Callable[[Tensor], Tensor], low: float, high: float, top: float) -> tuple[Tensor, Tensor, int]:
@@ -132,9 +132,9 @@ def _bracketed(risks: Callable[[Tensor], Tensor], low: float, high: float, top: 
         best = int(values.argmin())
         gap = float(grid[1] - grid[0])
         if best == 0:
-            more = grid[0] - gap * torch.arange(COARSE // 2, 0, -1)
+            more = grid[0] - gap * torch.arange(COARSE // 2, 0, -1, dtype=torch.float64)
         elif best == len(grid) - 1 and float(grid[-1]) < top - 1e-12:
-            more = (grid[-1] + gap * torch.arange(1, COARSE // 2 + 1)).clamp(max=top).unique()
+            more = (grid[-1] + gap * torch.arange(1, COARSE // 2 + 1, dtype=torch.float64)).clamp(max=top).unique()
         else:
             break
         order = torch.cat([grid, more]).argsort()
