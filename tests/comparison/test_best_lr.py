@@ -58,7 +58,6 @@ def test_heavy_tailed_noise_leaves_sgd_without_a_rate():
     assert best_lr(heavy, "signsgd", horizon=5).curve.status == "ok"
 
 
-@pytest.mark.skip(reason="the integrator does not start from zero risk yet")
 def test_a_start_at_the_optimum_wants_no_step_at_all():
     rest = LeastSquares(torch.ones(20), start=torch.zeros(20), target=torch.zeros(20), noise=0.5)
     found = best_lr(rest, "sgd", horizon=5)
