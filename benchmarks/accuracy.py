@@ -1,6 +1,6 @@
 """How far predictions are from simulations: the tables of docs/accuracy.md.
 
-    python benchmarks/accuracy.py [--table dimension|batch|settings|data|long|cost] [--runs 256]
+    python benchmarks/accuracy.py [--table dimension|batch|settings|data|long|once|stability|cost] [--runs 256]
 
 Every row is one prediction against the mean of many runs: the mean and the largest relative gap over the recorded
 times, and the standard error of the simulated mean next to it. Seeds and sizes are fixed here.
@@ -110,6 +110,28 @@ def long(num_runs: int) -> None:
         print(" | ".join(f"{float(x):.4g}" for x in row))
 
 
+def once(num_runs: int) -> None:
+    """A single pass over the digits against rows drawn with replacement."""
+    problem = ss.LeastSquares.from_data(*bundled("digits"))
+    print("optimizer | predicted | with replacement | one pass")
+    for optimizer, lr in (("sgd", 0.115), ("signsgd", 0.0774)):
+        cells = [f"{ss.predict(problem, optimizer, lr=lr, horizon=29).final:.5f}"]
+        for rows in ("replace", "once"):
+            runs = ss.simulate(problem, optimizer, lr=lr, horizon=29, num_runs=num_runs, rows=rows)
+            cells.append(f"{runs.final:.5f} +- {float(runs.stderr[-1]):.5f}")
+        print(" | ".join([optimizer, *cells]))
+
+
+def stability(num_runs: int) -> None:
+    """Largest stable rate of SGD on the rows of a data set."""
+    for name in ("digits", "breast_cancer", "diabetes"):
+        for scale in ("global", "columns"):
+            problem = ss.LeastSquares.from_data(*bundled(name), scale=scale)
+            theory = 2 * problem.dim / problem.cov.trace
+            found = ss.limit(problem, "sgd", lr=1e-3).max_lr
+            print(f"{name} | {scale} | {found:.4g} | Gaussian rows {theory:.4g}")
+
+
 def cost(num_runs: int) -> None:
     """Processor seconds, with everything imported; a second call on the same problem costs less."""
 
@@ -143,6 +165,8 @@ TABLES: dict[str, Callable[[int], None]] = {
     "settings": settings,
     "data": data,
     "long": long,
+    "once": once,
+    "stability": stability,
     "cost": cost,
 }
 

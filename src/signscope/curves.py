@@ -76,6 +76,16 @@ class Curve:
         """Whether the status leaves no usable curve."""
         return self.status in FAILED
 
+    def __repr__(self) -> str:
+        """One line: what it is, where it ends, how it went."""
+        kind = self.provenance.get("method", "curve")
+        runs = f", {self.num_runs} runs" if self.num_runs else ""
+        span = f", {len(self.time)} times to {float(self.time[-1]):g} {self.time_unit}" if len(self.time) else ""
+        return (
+            f"Curve({self.optimizer or '?'} {kind}, lr {self.lr:.4g}{runs}{span}: {self.quantity} ends at "
+            f"{self.final:.4g}, {self.status})"
+        )
+
     def at(self, times: "Tensor | float | list[float]") -> Tensor:
         """Values at ``times`` by linear interpolation between recorded times.
 

@@ -199,7 +199,9 @@ class _Panels:
         return self.coefficients
 
     def _fill(self, start: int, stop: int) -> Tensor:
-        points = torch.arange(start, stop, dtype=torch.float64)[:, None] + 0.5 * (1 + self.nodes)
-        blocks = [self.function(p.reshape(-1).numpy()) for p in points.split(8)]
-        values = torch.from_numpy(np.concatenate(blocks, axis=1))
-        return chebyshev_coefficients(values.reshape(len(values), len(points), -1))
+        """Coefficients of some panels, each made alone, so that its bits do not depend on what was asked before."""
+        return torch.cat([self._panel(start + k) for k in range(stop - start)], dim=1)
+
+    def _panel(self, index: int) -> Tensor:
+        points = index + 0.5 * (1 + self.nodes)
+        return chebyshev_coefficients(torch.from_numpy(self.function(points.numpy())))[:, None]

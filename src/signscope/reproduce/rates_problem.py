@@ -13,8 +13,8 @@ from signscope.bounds import Constants
 Law = Literal["gaussian", "skewed"]
 CURVE, RIPPLE, FREQUENCY = 0.1, 0.6, 1.5
 ADDITIVE, MULTIPLICATIVE = 2.0, 0.5
-START = 2.1
-"""Every coordinate starts near the local maximum at pi / 1.5, so the way down passes all curvatures."""
+REACH = 4.0
+"""Coordinates start equally spaced in [-4, 4]: minima at 0 and about +-3.6, maxima near +-2.5; none moves beyond."""
 
 
 def value(x: Tensor) -> Tensor:
@@ -28,19 +28,19 @@ def exact_gradient(x: Tensor) -> Tensor:
 
 
 def constants(dim: int) -> Constants:
-    """Constants of the noisy problem, valid wherever no coordinate is larger than at the start."""
+    """Constants of the noisy problem, valid wherever all coordinates lie in [-4, 4]."""
     curvature = 2 * CURVE + RIPPLE * FREQUENCY**2
     return Constants(
-        initial_gap=float(value(torch.full((dim,), START, dtype=torch.float64))),
+        initial_gap=float(value(start(1, dim))),
         smoothness=dim * curvature,
-        noise_l1=dim * math.hypot(ADDITIVE, MULTIPLICATIVE * START),
+        noise_l1=dim * math.hypot(ADDITIVE, MULTIPLICATIVE * REACH),
         sample_smoothness=dim * math.hypot(curvature, MULTIPLICATIVE),
     )
 
 
 def start(num_runs: int, dim: int) -> Tensor:
     """The first point of all runs, (runs, dim)."""
-    return torch.full((num_runs, dim), START, dtype=torch.float64)
+    return torch.linspace(-REACH, REACH, dim, dtype=torch.float64).repeat(num_runs, 1)
 
 
 @dataclass(frozen=True)
