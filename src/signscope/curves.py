@@ -2,6 +2,7 @@
 
 import json
 import os
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -92,10 +93,10 @@ class Curve:
         Raises:
             InvalidInput: A time lies outside the recorded range.
         """
-        wanted = torch.as_tensor(times, dtype=torch.float64)
+        wanted = torch.as_tensor(times, dtype=torch.float64).detach()
         low, high = float(self.time[0]), float(self.time[-1])
         slack = 1e-9 * max(abs(high), 1.0)
-        if bool(((wanted < low - slack) | (wanted > high + slack)).any()):
+        if not bool(((wanted >= low - slack) & (wanted <= high + slack)).all()):  # NaN fails too
             raise InvalidInput(f"Curve.at: times must lie in [{low:g}, {high:g}] {self.time_unit}, got {times}.")
         found = np.interp(wanted.numpy(), self.time.numpy(), self.value.detach().numpy())
         return torch.as_tensor(found, dtype=torch.float64)
@@ -117,7 +118,10 @@ class Curve:
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything to one ``.npz`` file (no pickle); `Curve.load` gives it back bit for bit."""
+        """Write everything to one ``.npz`` file (no pickle).
+
+        `Curve.load` gives the numbers back bit for bit, and ``provenance`` as JSON has it (tuples become lists).
+        """
         arrays = {n: getattr(self, n).detach().numpy() for n in _TENSORS if getattr(self, n) is not None}
         if self.band is not None:
             arrays["low"], arrays["high"] = (b.numpy() for b in self.band)
@@ -137,10 +141,10 @@ class Curve:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {n: torch.as_tensor(file[n]) for n in file.files if n != "meta"}
                 meta = json.loads(str(file["meta"]))
-        except (OSError, ValueError, KeyError) as error:
+            band = (arrays.pop("low"), arrays.pop("high")) if "low" in arrays else None
+            return cls(**arrays, band=band, **meta)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
             raise InvalidInput(f"Curve.load: {path} is not a saved curve ({error}).") from None
-        band = (arrays.pop("low"), arrays.pop("high")) if "low" in arrays else None
-        return cls(**arrays, band=band, **meta)
 
     def with_status(self, status: Status, message: str) -> "Curve":
         """A copy with another status and message."""

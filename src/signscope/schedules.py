@@ -16,6 +16,9 @@ from signscope._core import checks
 from signscope._core.errors import InvalidInput
 
 
+_CHECKED = 1025  # times at which a schedule is looked at before a run
+
+
 class Schedule(ABC):
     """A learning rate as a function of time; subclasses are frozen dataclasses of their own numbers."""
 
@@ -59,6 +62,9 @@ class Linear(Schedule):
     horizon: float
     final: float = 0.0
 
+    def __post_init__(self) -> None:
+        checks.positive(type(self).__name__, "horizon", self.horizon, unit="(steps/dim)")
+
     def __call__(self, time: Tensor) -> Tensor:
         """Interpolates linearly."""
         return self.lr + (self.final - self.lr) * (time / self.horizon).clamp(0, 1)
@@ -76,6 +82,9 @@ class Cosine(Schedule):
     lr: float
     horizon: float
     final: float = 0.0
+
+    def __post_init__(self) -> None:
+        checks.positive(type(self).__name__, "horizon", self.horizon, unit="(steps/dim)")
 
     def __call__(self, time: Tensor) -> Tensor:
         """``final + (lr - final) (1 + cos(pi t / horizon)) / 2``."""
@@ -98,6 +107,7 @@ class WarmupStableDecay(Schedule):
     decay: float = 0.0
 
     def __post_init__(self) -> None:
+        checks.positive("WarmupStableDecay", "horizon", self.horizon, unit="(steps/dim)")
         if self.warmup + self.decay > self.horizon:
             raise InvalidInput(
                 f"WarmupStableDecay: warmup + decay = {self.warmup + self.decay:g} exceeds the horizon "
@@ -172,20 +182,47 @@ class Function(Schedule):
         }
 
 
-def as_schedule(lr: "float | Tensor | Schedule | Callable[[Tensor], Tensor]", *, who: str) -> Schedule:
+def as_schedule(
+    lr: "float | Tensor | Schedule | Callable[[Tensor], Tensor]", *, who: str, horizon: float | None = None
+) -> Schedule:
     """The schedule behind an ``lr=`` argument.
 
     Args:
         lr: A positive number, a schedule, or a function of time (steps/dim).
         who: Name of the calling function, for messages.
+        horizon: Where given, the rates up to it are checked on a grid and at the break-points.
 
     Raises:
-        InvalidInput: The rate is not a positive finite number, or negative somewhere at its start.
+        InvalidInput: The rate is not a positive finite number, or a schedule is negative or not finite somewhere.
     """
-    if isinstance(lr, Schedule):
-        if not lr.initial >= 0:
-            raise InvalidInput(f"{who}: `lr` starts at {lr.initial:g}; a learning rate cannot be negative.")
-        return lr
-    if callable(lr):
-        return Function(lr)
-    return Constant(checks.positive(who, "lr", lr))
+    if not isinstance(lr, Schedule) and not callable(lr):
+        if isinstance(lr, bool):
+            raise InvalidInput(f"{who}: `lr` must be a number or a schedule, got {lr}.")
+        return Constant(checks.positive(who, "lr", lr))
+    schedule = lr if isinstance(lr, Schedule) else Function(lr)
+    _check_rates(schedule, who, horizon)
+    return schedule
+
+
+def _check_rates(schedule: Schedule, who: str, horizon: float | None) -> None:
+    end = horizon or 0.0
+    inside = [t for t in schedule.breakpoints if 0 < t < end]
+    edges = torch.tensor([x for t in inside for x in (t * (1 - 1e-12), t)], dtype=torch.float64)
+    times = torch.cat([torch.linspace(0, end, _CHECKED if end else 1, dtype=torch.float64), edges])
+    try:
+        rates = torch.as_tensor(schedule(times)).detach()
+        wrong_shape = rates.shape != times.shape
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        raise InvalidInput(f"{who}: `lr` as a schedule could not be evaluated at times (steps/dim): {error}.") from None
+    if wrong_shape:
+        raise InvalidInput(
+            f"{who}: `lr` as a schedule must give one rate per time, got shape {tuple(rates.shape)} for "
+            f"{len(times)} times."
+        )
+    bad = ~torch.isfinite(rates) | (rates < 0)
+    if bool(bad.any()):
+        where = int(bad.nonzero()[0])
+        raise InvalidInput(
+            f"{who}: `lr` is {float(rates[where]):g} at time {float(times[where]):g} steps/dim; "
+            "a learning rate cannot be negative or infinite."
+        )

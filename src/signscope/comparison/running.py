@@ -13,7 +13,7 @@ from signscope.comparison.entries import CurveSet, Entry
 from signscope.comparison.judgement import judge
 from signscope.comparison.result import Comparison
 from signscope.comparison.steps import Plan, run_all
-from signscope.problems import LeastSquares
+from signscope.problems import LeastSquares, as_problem
 
 WHO = "compare"
 
@@ -56,6 +56,7 @@ def compare(
     Raises:
         InvalidInput: An argument is out of range.
     """
+    problem = as_problem(WHO, problem)
     names = _names(optimizers)
     rates = _rates(lr, names)
     plan = Plan(

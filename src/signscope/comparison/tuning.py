@@ -16,7 +16,7 @@ from signscope.limits import predict
 from signscope.limits.coefficients import Setting
 from signscope.limits.gaussian import final_risks
 from signscope.limits.stationary import max_lr, undefined_reason
-from signscope.problems import LeastSquares
+from signscope.problems import LeastSquares, as_problem
 
 COARSE, FINE = 13, 9  # rates solved together, first over a wide range, then around the best one
 RANGE = 0.02, 12.0  # of the first grid, in natural rates; widened where the best is at its edge
@@ -70,6 +70,7 @@ def best_lr(
         search. On a data set with batch size 1 this is the first guess, and the prediction on the rows
         themselves is then minimised with a handful of evaluations. SGD stays below 0.98 of its stability limit.
     """
+    problem = as_problem("best_lr", problem)
     checks.one_of("best_lr", "optimizer", optimizer, OPTIMIZERS)
     horizon = checks.positive("best_lr", "horizon", horizon, unit="(steps/dim)")
     setting = Setting(

@@ -8,7 +8,7 @@ from torch import Tensor
 from signscope.integrate.collocation import NUM_NODES, PROBE, Step, Stepper
 
 _MAX_SWEEPS = 8
-_GRADIENT_SWEEPS = 3  # more of them where gradients are wanted: derivatives settle later than values
+_GRADIENT_SWEEPS = 6  # more of them where gradients are wanted: derivatives settle later than values
 
 
 @dataclass

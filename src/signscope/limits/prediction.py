@@ -21,11 +21,12 @@ from signscope.limits.rows import flow, prepare
 from signscope.limits.rows_moments import RowMoments
 from signscope.limits.stationary import undefined_reason
 from signscope.limits.statistics import QUANTITIES, quadratic_statistic
-from signscope.problems import LeastSquares
+from signscope.problems import LeastSquares, as_problem
 from signscope.schedules import Constant, Schedule, as_schedule
 
 METHODS = ("auto", "gaussian", "rows", "exact")
 _POINTS = 201
+_ROWS_RTOL = 4e-3  # the flow's own modelling error is larger; a smaller tolerance would only cost time
 _EQUATIONS = {"gaussian": "(4.1)", "rows": "(13.1)-(13.4)", "exact": "(4.2)"}
 
 
@@ -55,7 +56,7 @@ def predict(
         method: ``"gaussian"``: limit of high dimension for Gaussian rows, equation (4.1). ``"rows"``: the flow
             driven by the data set's own rows, section 13. ``"exact"``: SGD's mean at this dimension, (4.2).
             ``"auto"``: rows for a problem made from data at batch size 1, gaussian otherwise.
-        rtol: Relative tolerance of the solver.
+        rtol: Relative tolerance of the solver; the flow on data rows is solved to 4e-3 at best.
         quantity: ``"excess_risk"``, ``"distance"`` (squared) or ``"grad_norm"`` (squared).
 
     Returns:
@@ -69,14 +70,15 @@ def predict(
     checks.one_of("predict", "optimizer", optimizer, OPTIMIZERS)
     checks.one_of("predict", "method", method, METHODS)
     checks.one_of("predict", "quantity", quantity, QUANTITIES)
-    schedule = as_schedule(lr, who="predict")
+    problem = as_problem("predict", problem)
+    grid = report_times("predict", horizon, times)
+    schedule = as_schedule(lr, who="predict", horizon=float(grid[-1]))
     setting = Setting(
         optimizer,
         checks.integer("predict", "batch_size", batch_size, minimum=1),
         checks.betas("predict", betas),
     )
     rtol = checks.positive("predict", "rtol", rtol)
-    grid = report_times("predict", horizon, times)
     chosen = _method(problem, setting, method, quantity)
     reason = "" if chosen == "rows" else undefined_reason(problem, setting)
     if reason:
@@ -92,7 +94,7 @@ def predict(
         optimizer=optimizer,
         lr=schedule.initial,
         step_size=schedule.initial / problem.dim,
-        provenance=_provenance(chosen, setting, schedule, rtol),
+        provenance=_provenance(chosen, setting, schedule, max(rtol, _ROWS_RTOL) if chosen == "rows" else rtol),
     )
 
 
@@ -101,7 +103,10 @@ def report_times(who: str, horizon: Any, times: Any) -> Tensor:
     end = checks.positive(who, "horizon", horizon, unit="(steps/dim)")
     if times is None:
         return torch.linspace(0, end, _POINTS, dtype=torch.float64)
-    grid = torch.as_tensor(times, dtype=torch.float64)
+    try:
+        grid = torch.as_tensor(times, dtype=torch.float64).detach().cpu()
+    except (TypeError, ValueError, RuntimeError):
+        raise checks.InvalidInput(f"{who}: `times` must be numbers (steps/dim), got {times!r}.") from None
     ok = grid.ndim == 1 and len(grid) and bool((grid >= 0).all()) and bool((grid[1:] > grid[:-1]).all())
     if not ok or float(grid[-1]) > end * (1 + 1e-12):
         raise checks.InvalidInput(f"{who}: `times` must increase from 0 or more to at most horizon = {end:g}.")
@@ -154,7 +159,7 @@ def _rows(
         times=grid,
         betas=setting.betas,
         quantity=quantity,  # pyright: ignore[reportArgumentType]
-        rtol=max(rtol, 4e-3),
+        rtol=max(rtol, _ROWS_RTOL),
         bias_floor=False,
     )
     return found.value, found.status, found.message

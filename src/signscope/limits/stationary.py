@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,12 +12,13 @@ from signscope._core import checks
 from signscope._core.equations import equation
 from signscope._core.errors import Unsupported
 from signscope._core.status import OPTIMIZERS, Status
+from signscope.limits.adam_constants import reliable
 from signscope.limits.coefficients import Setting, adam_moments, slope_of
 from signscope.limits.gaussian import risk_scale
 from signscope.limits.rates import rightmost_root
 from signscope.limits.rows_stability import max_stable_lr
-from signscope.limits.spectrum import spectrum
-from signscope.problems import LeastSquares
+from signscope.limits.spectrum import Spectrum, spectrum
+from signscope.problems import LeastSquares, as_problem
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class Limit:
             Negative when unstable.
         stable: Whether the limit exists.
         max_lr: Supremum of the stable rates; ``inf`` for signSGD and Adam.
-        status: ok, unstable or undefined.
-        message: Why it is not ok.
+        status: ok, unstable, undefined or inaccurate.
+        message: Why it is not ok, or what was assumed about a data set.
     """
 
     excess_risk: float
@@ -66,6 +67,7 @@ def limit(
     Raises:
         InvalidInput: An argument is out of range.
     """
+    problem = as_problem("limit", problem)
     checks.one_of("limit", "optimizer", optimizer, OPTIMIZERS)
     lr = checks.positive("limit", "lr", lr)
     batch_size = checks.integer("limit", "batch_size", batch_size, minimum=1)
@@ -73,9 +75,13 @@ def limit(
     top, _ = max_lr(problem, optimizer, batch_size=batch_size)
     if reason := undefined_reason(problem, setting):
         return Limit(math.inf, math.nan, False, top, "undefined", reason)
-    if optimizer == "sgd":
-        return _sgd_limit(problem, lr, batch_size)
-    return _signed_limit(problem, setting, lr)
+    found = _sgd_limit(problem, lr, batch_size) if optimizer == "sgd" else _signed_limit(problem, setting, lr)
+    if optimizer == "adam":
+        ok, why = reliable(setting.betas, problem.dim)
+        found = found if ok else replace(found, status="inaccurate", message=why)
+    if problem.rows is not None and not found.message:
+        found = replace(found, message="limit risk and rate are those of Gaussian rows with the data's covariance")
+    return found
 
 
 def max_lr(problem: LeastSquares, optimizer: str, *, batch_size: int = 1) -> tuple[float, str]:
@@ -98,8 +104,7 @@ def _sgd_limit(problem: LeastSquares, lr: float, batch_size: int) -> Limit:
     second, dim = problem.noise.second_moment, problem.dim
     trace = float(problem.cov.diagonal().sum())
     room = 2 * dim * batch_size - lr * trace
-    modes = spectrum(problem, "sgd")
-    eigvals = modes.eigvals.numpy()
+    eigvals, _ = _moving(spectrum(problem, "sgd"))
     rate = -rightmost_root(-2 * lr * eigvals, lr**2 / (dim * batch_size) * eigvals**2)
     if lr >= top:
         return Limit(math.inf, min(rate, 0.0), False, top, "unstable", f"lr {lr:g} is too large: {reason}.")
@@ -152,22 +157,21 @@ def _signed_rate(problem: LeastSquares, setting: Setting, lr: float, risk: float
     The Jacobian of (4.1) is diag(-2 a lambda) plus u 1', u_j = -2 a' lambda_j r_j + (b g_j)'. A lagging second
     moment w adds one state; it is eliminated at the slowest time scale by the fixed point of z -> rho/(z + rho).
     """
-    modes = spectrum(problem, setting.kernel)
-    eigvals = modes.eigvals.numpy()
+    eigvals, sources = _moving(spectrum(problem, setting.kernel))
     dim = problem.dim
 
     def scalars(r: float) -> tuple[float, np.ndarray]:
         slope, c2, c3 = moments(r)
         if setting.kernel == "signsgd":
-            return lr * slope, lr**2 / (math.pi * dim) * modes.sources[0].numpy()
-        mix = torch.stack([modes.sources[0] * c2, modes.sources[1] * (c3 - c2)]).sum(0).numpy()
+            return lr * slope, lr**2 / (math.pi * dim) * sources[0]
+        mix = sources[0] * c2 + sources[1] * (c3 - c2)
         return lr * slope, lr**2 / (2 * dim) * mix
 
     a, force = scalars(risk)
     step = 1e-4 * risk
     (a_low, f_low), (a_high, f_high) = scalars(risk - step), scalars(risk + step)
     da, df = (a_high - a_low) / (2 * step), (f_high - f_low) / (2 * step)
-    modes_at = force / (2 * a * np.maximum(eigvals, 1e-300))
+    modes_at = force / (2 * a * eigvals)
     poles = -2 * a * eigvals
     now = -2 * da * eigvals * modes_at + df  # response to R where w follows at once
     if setting.kernel == "signsgd" or math.isinf(problem.noise.second_moment):
@@ -183,6 +187,13 @@ def _signed_rate(problem: LeastSquares, setting: Setting, lr: float, risk: float
             break
         z = 0.5 * (z + new)
     return -z
+
+
+def _moving(modes: Spectrum) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues and sources of the modes that enter R: those of a singular K's null space do not."""
+    eigvals = modes.eigvals.numpy()
+    keep = eigvals > len(eigvals) * np.finfo(float).eps * eigvals.max()
+    return eigvals[keep], modes.sources.numpy()[:, keep]
 
 
 def undefined_reason(problem: LeastSquares, setting: Setting) -> str:

@@ -4,7 +4,7 @@ from signscope.problems.covariance import Covariance, Dense, Diagonal, as_covari
 from signscope.problems.datasets import BUNDLED, breast_cancer, bundled, diabetes, digits
 from signscope.problems.features import features_from_text, random_features
 from signscope.problems.files import load_matrix, load_table
-from signscope.problems.least_squares import LeastSquares
+from signscope.problems.least_squares import LeastSquares, as_problem
 from signscope.problems.rows import Rows
 from signscope.problems.spectra import (
     blocks,
@@ -27,6 +27,7 @@ __all__ = [
     "LeastSquares",
     "Rows",
     "as_covariance",
+    "as_problem",
     "blocks",
     "breast_cancer",
     "bundled",

@@ -11,9 +11,9 @@ from signscope._core.errors import InvalidInput
 
 
 def as_float64(who: str, name: str, value: Any) -> Tensor:
-    """``value`` as a finite float64 tensor on the CPU, or `InvalidInput` that names the first bad entry."""
+    """``value`` as a new finite float64 tensor on the CPU, or `InvalidInput` that names the first bad entry."""
     try:
-        tensor = value.detach() if isinstance(value, Tensor) else torch.as_tensor(_numbers(value))
+        tensor = value.detach().clone() if isinstance(value, Tensor) else torch.as_tensor(_numbers(value))
     except (TypeError, ValueError) as error:
         raise InvalidInput(f"{who}: `{name}` must hold real numbers ({error}).") from None
     if tensor.is_complex():
@@ -35,7 +35,7 @@ def as_vector(who: str, name: str, value: Any, *, dim: int) -> Tensor:
     vector = as_float64(who, name, value)
     if tuple(vector.shape) != (dim,):
         raise InvalidInput(f"{who}: `{name}` must have shape ({dim},), got {tuple(vector.shape)}.")
-    return vector.clone()
+    return vector
 
 
 def json_number(value: float) -> float | None:

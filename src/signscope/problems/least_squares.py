@@ -72,6 +72,13 @@ class LeastSquares:
         self._report = report
         if rows is not None and rows.dim != dim:
             raise InvalidInput(f"LeastSquares: `rows` have {rows.dim} columns, but `cov` has dimension {dim}.")
+        self._complete = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuses changes after construction: what is computed from a problem is kept with it."""
+        if getattr(self, "_complete", False):
+            raise AttributeError(f"LeastSquares.{name} cannot be changed; make a new problem instead.")
+        super().__setattr__(name, value)
 
     @classmethod
     def from_data(
@@ -172,3 +179,10 @@ class LeastSquares:
     def __repr__(self) -> str:
         rows = "" if self.rows is None else f", num_rows={self.rows.num_rows}"
         return f"LeastSquares(dim={self.dim}{rows}, noise={self.noise.spec!r})"
+
+
+def as_problem(who: str, problem: Any) -> LeastSquares:
+    """``problem`` if it is one, or `InvalidInput`."""
+    if not isinstance(problem, LeastSquares):
+        raise InvalidInput(f"{who}: `problem` must be a LeastSquares, got {type(problem).__name__}.")
+    return problem

@@ -13,8 +13,8 @@ from signscope.bounds import Constants
 Law = Literal["gaussian", "skewed"]
 CURVE, RIPPLE, FREQUENCY = 0.1, 0.6, 1.5
 ADDITIVE, MULTIPLICATIVE = 2.0, 0.5
-REACH = 4.0
-"""Coordinates start equally spaced in [-4, 4]: minima at 0 and about +-3.6, maxima near +-2.5; none moves beyond."""
+START = 4.0
+"""All coordinates start here, above a local minimum at 3.576; the global one is at 0, behind a crest at 2.484."""
 
 
 def value(x: Tensor) -> Tensor:
@@ -28,19 +28,19 @@ def exact_gradient(x: Tensor) -> Tensor:
 
 
 def constants(dim: int) -> Constants:
-    """Constants of the noisy problem, valid wherever all coordinates lie in [-4, 4]."""
+    """Constants of the noisy problem, valid wherever no coordinate is larger than at the start."""
     curvature = 2 * CURVE + RIPPLE * FREQUENCY**2
     return Constants(
         initial_gap=float(value(start(1, dim))),
         smoothness=dim * curvature,
-        noise_l1=dim * math.hypot(ADDITIVE, MULTIPLICATIVE * REACH),
+        noise_l1=dim * math.hypot(ADDITIVE, MULTIPLICATIVE * START),
         sample_smoothness=dim * math.hypot(curvature, MULTIPLICATIVE),
     )
 
 
 def start(num_runs: int, dim: int) -> Tensor:
     """The first point of all runs, (runs, dim)."""
-    return torch.linspace(-REACH, REACH, dim, dtype=torch.float64).repeat(num_runs, 1)
+    return torch.full((num_runs, dim), START, dtype=torch.float64)
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,10 @@ class Sample:
 def draw(rng: np.random.Generator, count: int, shape: tuple[int, int], law: Law) -> tuple[Tensor, Tensor]:
     """Offsets and slopes of ``count`` samples, (count, runs, dim) each.
 
-    The skewed law is the centred exponential: mean 0, median ln 2 - 1.
+    The skewed law is a centred, reflected exponential: mean 0, median 1 - ln 2.
     """
     size = (count, *shape)
-    raw = rng.standard_exponential(size) - 1 if law == "skewed" else rng.standard_normal(size)
+    raw = 1 - rng.standard_exponential(size) if law == "skewed" else rng.standard_normal(size)
     return torch.from_numpy(ADDITIVE * raw), torch.from_numpy(MULTIPLICATIVE * rng.standard_normal(size))
 
 

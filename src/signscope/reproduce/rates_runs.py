@@ -12,6 +12,7 @@ from signscope.bounds import Plan
 from signscope.reproduce.rates_problem import Law, Sample, draw, draw_components, exact_gradient, start
 
 BLOCK = 256
+Point = tuple[Tensor, Tensor]
 
 
 def stochastic_norm(plan: Plan, *, dim: int, num_runs: int, seed: int, law: Law) -> Tensor:
@@ -32,23 +33,26 @@ def stochastic_norm(plan: Plan, *, dim: int, num_runs: int, seed: int, law: Law)
     exact = exact_gradient(x)
     samples = _samples(rng, (num_runs, dim), law)
     estimate = _mean_gradient(samples, x, exact, plan.init_batch)
+    direction, previous = rules.signsgd(estimate), (x, exact)
     total = torch.zeros(num_runs, dtype=torch.float64)
     for step in range(plan.num_steps):
         total += exact.abs().sum(-1)
         if step:
-            grad = (sample := next(samples)).gradient(x, exact)
-        if plan.method == "signsgd":
-            direction = rules.signsgd(grad if step else estimate)
-        elif plan.method == "signum":
-            direction, estimate = rules.signum(grad if step else estimate, estimate, momentum=1 - plan.beta)
-        else:
-            if step:
-                estimate = rules.ssvr(grad, sample.gradient(x_prev, exact_prev), estimate, beta=plan.beta)
-            direction = rules.signsgd(estimate)
-        x_prev, exact_prev = x, exact
+            direction, estimate = _advance(plan, next(samples), (x, exact), previous, estimate)
+        previous = x, exact
         x = torch.add(x, direction, alpha=-plan.lr)
         exact = exact_gradient(x)
     return total / plan.num_steps
+
+
+def _advance(plan: Plan, sample: Sample, here: Point, previous: Point, estimate: Tensor) -> tuple[Tensor, Tensor]:
+    """Direction and new estimate from one sample; a point comes with its exact gradient."""
+    grad = sample.gradient(*here)
+    if plan.method == "signum":
+        return rules.signum(grad, estimate, momentum=1 - plan.beta)
+    if plan.method == "ssvr":
+        grad = rules.ssvr(grad, sample.gradient(*previous), estimate, beta=plan.beta)
+    return rules.signsgd(grad), grad
 
 
 def finite_sum_norm(
@@ -72,7 +76,7 @@ def finite_sum_norm(
     x = start(num_runs, dim)
     anchor, exact = x, exact_gradient(x)
     anchor_exact = full = estimate = exact
-    x_prev, exact_prev = x, exact
+    previous = x, exact
     total = torch.zeros(num_runs, dtype=torch.float64)
     for step, chosen in enumerate(_choices(rng, plan.num_steps, num_components, num_runs)):
         total += exact.abs().sum(-1)
@@ -88,11 +92,11 @@ def finite_sum_norm(
             if plan.method == "signsvrg":
                 estimate = rules.signsvrg(grad, sample.gradient(anchor, anchor_exact), full)
             elif plan.method == "spider_sign":
-                estimate = rules.spider_sign(grad, sample.gradient(x_prev, exact_prev), estimate)
+                estimate = rules.spider_sign(grad, sample.gradient(*previous), estimate)
             else:
-                grad_prev, grad_anchor = sample.gradient(x_prev, exact_prev), sample.gradient(anchor, anchor_exact)
+                grad_prev, grad_anchor = sample.gradient(*previous), sample.gradient(anchor, anchor_exact)
                 estimate = rules.ssvr_fs(grad, grad_prev, grad_anchor, estimate, full, beta=plan.beta)
-        x_prev, exact_prev = x, exact
+        previous = x, exact
         x = torch.add(x, rules.signsgd(estimate), alpha=-plan.lr)
         exact = exact_gradient(x)
     return total / plan.num_steps

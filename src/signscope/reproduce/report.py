@@ -41,7 +41,7 @@ class Report:
 
     def summary(self) -> dict[str, Any]:
         """The report as plain values, ready for JSON; numbers that are not finite become null."""
-        rows = json.loads(self.table.to_json(orient="records", double_precision=10))
+        rows = json.loads(self.table.to_json(orient="records", double_precision=10) or "[]")
         return {
             "schema": 1,
             "signscope": signscope.__version__,

@@ -12,7 +12,7 @@ from signscope._core.progress import Meter, as_meter
 from signscope._core.status import OPTIMIZERS, Status
 from signscope._version import __version__
 from signscope.curves import Curve
-from signscope.problems import LeastSquares
+from signscope.problems import LeastSquares, as_problem
 from signscope.schedules import Schedule, as_schedule
 from signscope.simulation.arguments import WHO, as_device, as_dtype, check_rows, recorded_times, whole_steps
 from signscope.simulation.engine import Engine, Outcome
@@ -83,11 +83,12 @@ def simulate(
         How the work is cut changes results by rounding alone. On a CPU, torch.get_num_threads() threads draw the
         next rows during the steps.
     """
+    problem = as_problem(WHO, problem)
     name = checks.one_of(WHO, "optimizer", optimizer, OPTIMIZERS)
     recorded = recorded_times(times, horizon)
     settings = Settings(
         optimizer=name,
-        schedule=as_schedule(lr, who=WHO),
+        schedule=as_schedule(lr, who=WHO, horizon=float(recorded[-1])),
         horizon=float(horizon),
         record_steps=whole_steps(recorded, problem.dim),
         batch_size=checks.integer(WHO, "batch_size", batch_size, minimum=1),
