@@ -15,7 +15,6 @@ from torch import Tensor
 from signscope._core import checks
 from signscope._core.errors import InvalidInput
 
-
 _CHECKED = 1025  # times at which a schedule is looked at before a run
 
 

@@ -209,3 +209,40 @@ def test_bad_arguments_get_a_clear_answer():
         predict(problem, "signsgd", lr=0.1, horizon=1, method="exact")
     with pytest.raises(Unsupported, match="needs a problem made by LeastSquares.from_data"):
         predict(problem, "signsgd", lr=0.1, horizon=1, method="rows")
+
+
+@pytest.mark.parametrize("quantity", ["excess_risk", "distance"])
+def test_gradients_hold_at_the_default_tolerance(quantity):
+    values = torch.tensor([0.5, 0.4, 0.2], dtype=torch.float64, requires_grad=True)
+    times = torch.tensor([0.0, 3.0], dtype=torch.float64)
+
+    def final(v, rtol):
+        schedule = PiecewiseConstant((0.0, 1.0, 2.0), v)
+        options = {"horizon": 3, "times": times, "rtol": rtol, "quantity": quantity}
+        return predict(rotated(), "signsgd", lr=schedule, **options).value[-1]
+
+    (default,) = torch.autograd.grad(final(values, 1e-6), values)
+    for i in range(3):
+        step = torch.zeros(3, dtype=torch.float64)
+        step[i] = 2e-4
+        exact = (final(values.detach() + step, 1e-11) - final(values.detach() - step, 1e-11)) / 4e-4
+        assert float(default[i]) == pytest.approx(float(exact), rel=1e-3)
+
+
+def test_schedules_that_turn_negative_are_refused():
+    problem = rotated()
+    for schedule in (lambda t: 0.5 - t, Linear(0.5, 2.0, -0.5), lambda t: torch.full_like(t, torch.nan)):
+        with pytest.raises(InvalidInput, match="`lr` is .* steps/dim"):
+            predict(problem, "signsgd", lr=schedule, horizon=5)
+    with pytest.raises(InvalidInput, match="could not be evaluated"):
+        predict(problem, "signsgd", lr=lambda t: "fast", horizon=5)
+
+
+def test_problems_cannot_be_changed_behind_the_caches():
+    problem = rotated()
+    with pytest.raises(AttributeError, match="make a new problem"):
+        problem.noise = 0.5
+    variances = torch.tensor([1.0, 2.0], dtype=torch.float64)
+    held = LeastSquares(variances)
+    variances[0] = 9
+    assert float(held.cov.diagonal()[0]) == 1

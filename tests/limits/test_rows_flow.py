@@ -1,6 +1,5 @@
 """The flow on rows against the algorithms themselves, the exact second moments of SGD, and the Gaussian theory."""
 
-import time
 from types import SimpleNamespace
 
 import numpy as np

@@ -25,8 +25,8 @@ def row_shape(features: Tensor) -> list[tuple[str, float, bool, str]]:
     expected = 2 * float((features.T @ features / n).square().sum())
     ratio = float(norms.var()) / expected if n > 1 else float("nan")
     heavy = (
-        f"the squared length of a row varies {ratio:.2g} times as much as for Gaussian rows; above 1 SGD needs "
-        "smaller rates than the Gaussian theory says"
+        f"the squared length of a row varies {ratio:.2g} times as much as for Gaussian rows, which "
+        "moves SGD's noise and its stability limit"
     )
     return [
         ("mean of signs", bias, bias <= SKEWED, skew),

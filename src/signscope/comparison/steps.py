@@ -1,7 +1,7 @@
 """The steps of a comparison, optimizer by optimizer: rate, predictions, simulations, limits."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -45,7 +45,7 @@ class Part:
 
     def update(self, done: float, message: str = "") -> None:
         """Report the fraction ``done`` of this part."""
-        self.whole.update(self.begin + self.size * done, self.label)
+        self.whole.update(self.begin + self.size * done, message or self.label)
 
     def close(self) -> None:
         """Leave the display to the whole."""
@@ -57,21 +57,36 @@ def run_all(
     """One entry per optimizer of ``names`` and kind of rows; ``rates`` holds the rates that were given."""
     kinds = ["gaussian"] if problem.rows is None else ["gaussian", "data"]
     entries: list[Entry] = []
-    total, stopped = len(names) * (1 + len(kinds)), False
+    share = 1 / len(names)
     for index, name in enumerate(names):
-        done = index * (1 + len(kinds))
-        meter.update(done / total, f"{name}: prediction" if name in rates else f"{name}: best rate")
-        chosen = _chosen(problem, name, rates, plan)
-        theory = _predicted(problem, name, chosen, plan, "gaussian")
-        for offset, rows in enumerate(kinds):
-            part = Part(meter, (done + 1 + offset) / total, 1 / total, f"{name}: simulation on {rows} rows")
-            part.update(0.0)
-            prediction = _main_prediction(problem, name, rows, chosen, theory, plan)
-            simulation = None if stopped else _simulated(problem, name, rows, chosen, plan, part)
-            entry = _entry(problem, rows, chosen, prediction, theory, simulation, plan)
-            entries.append(_never_run(entry) if stopped else entry)
-            stopped = stopped or (simulation is not None and simulation.status == "interrupted")
+        begun = len(entries)
+        if any(e.status == "interrupted" for e in entries):
+            entries += [_never_run(problem, name, rows, plan) for rows in kinds]
+            continue
+        try:
+            for entry in _entries(problem, name, kinds, rates, plan, Part(meter, index * share, share, name)):
+                entries.append(entry)
+        except KeyboardInterrupt:  # what is done is kept; the rest says that it never ran
+            entries += [_never_run(problem, name, rows, plan) for rows in kinds[len(entries) - begun :]]
     return entries
+
+
+def _entries(
+    problem: LeastSquares, name: str, kinds: Sequence[str], rates: Mapping[str, float], plan: Plan, meter: Part
+) -> Iterator[Entry]:
+    """The entries of one optimizer, one per kind of rows."""
+    share = 1 / (1 + len(kinds))
+    meter.update(0.0, f"{name}: prediction" if name in rates else f"{name}: best rate")
+    chosen = _chosen(problem, name, rates, plan)
+    theory = _predicted(problem, name, chosen, plan, "gaussian")
+    for index, rows in enumerate(kinds):
+        part = Part(meter, (1 + index) * share, share, f"{name}: simulation on {rows} rows")
+        part.update(0.0)
+        prediction = _main_prediction(problem, name, rows, chosen, theory, plan)
+        simulation = _simulated(problem, name, rows, chosen, plan, part)
+        yield _entry(problem, rows, chosen, prediction, theory, simulation, plan)
+        if simulation is not None and simulation.status == "interrupted":
+            raise KeyboardInterrupt
 
 
 def _chosen(problem: LeastSquares, name: str, rates: Mapping[str, float], plan: Plan) -> BestLr:
@@ -180,5 +195,9 @@ def _limit(problem: LeastSquares, prediction: Curve, plan: Plan) -> tuple[float,
         return settle(row_moments(problem), optimizer=name, lr=lr, betas=plan.betas).excess_risk, found.rate
 
 
-def _never_run(entry: Entry) -> Entry:
-    return replace(entry, simulation=None, status="interrupted", message="Stopped before this simulation began.")
+def _never_run(problem: LeastSquares, name: str, rows: str, plan: Plan) -> Entry:
+    """The entry of a run that Ctrl-C came before."""
+    message = "Stopped before this one was done."
+    nothing = undefined(name, plan.horizon, message)
+    entry = _entry(problem, rows, nothing, nothing.curve, nothing.curve, None, plan)
+    return replace(entry, status="interrupted", message=message)

@@ -150,7 +150,7 @@ def reliable(betas: tuple[float, float], dim: int) -> tuple[bool, str]:
     if beta1 > 0 and beta2 == 0:
         return False, "with beta2 = 0 and beta1 > 0 Adam's step m/|g| has no variance. Use beta2 > 0."
     memory = 1 / (1 - beta1) / checks.integer("reliable", "dim", dim, minimum=1)
-    if beta1 > 0 and memory > SHORT:
+    if beta1 > 0 and memory > SHORT * (1 + 1e-9):  # 0.05 of dim exactly is still short, whatever rounding says
         return False, (
             f"the momentum average remembers 1/(1 - beta1) = {1 / (1 - beta1):.3g} steps, {memory:.2g} of the {dim} "
             f"steps in one unit of time; the prediction takes that share as small (at most {SHORT:g}, where the risk "

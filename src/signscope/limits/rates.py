@@ -22,16 +22,14 @@ def rightmost_root(poles: np.ndarray, weights: np.ndarray) -> float:
 
     Notes:
         All u_j > 0: one root lies to the right of the largest pole, at most sum(u) away. All u_j < 0: it lies
-        between the two largest poles. Both signs: dense eigenvalues up to n = 256; beyond, the eight next to
-        the largest pole by inverse iteration, O(n) per product, which finds the rightmost as long as the
-        weights move it by less than the spread of the poles.
+        between the two largest poles. Both signs: see `rightmost_of_low_rank`.
     """
     poles, weights = _merged(poles, weights)
     largest = poles[-1]
     if not weights.any():
         return float(largest)
     if weights.min() < 0 < weights.max():
-        return _mixed(poles, weights)
+        return rightmost_of_low_rank(poles, weights[:, None], np.ones((len(poles), 1)))
     active = weights != 0
     free = poles[~active]  # a pole without weight is itself an eigenvalue
     poles, weights = poles[active], weights[active]
@@ -44,18 +42,31 @@ def rightmost_root(poles: np.ndarray, weights: np.ndarray) -> float:
     return float(max([root, *free[-1:]]))
 
 
-def _mixed(poles: np.ndarray, weights: np.ndarray) -> float:
-    """Rightmost real part where the weights have both signs, so that roots may leave the real line."""
+def rightmost_of_low_rank(poles: np.ndarray, left: np.ndarray, right: np.ndarray) -> float:
+    """Rightmost real part of the eigenvalues of diag(poles) + left right', by Woodbury's formula.
+
+    Args:
+        poles: Shape (n,).
+        left: Shape (n, k).
+        right: Shape (n, k).
+
+    Returns:
+        The largest real part; roots may be complex.
+
+    Notes:
+        Dense up to n = 256; beyond, the eight eigenvalues next to the largest pole, O(n k) per product. That
+        finds the rightmost as long as the low rank part moves it by less than the spread of the poles.
+    """
     if len(poles) <= 256:
-        return float(np.linalg.eigvals(np.diag(poles) + np.outer(weights, np.ones_like(poles))).real.max())
-    shift = poles[-1] + 1e-3 * abs(poles[-1])
-    shifted = poles - shift
-    border = weights / shifted
-    scale = 1 + border.sum()
+        return float(np.linalg.eigvals(np.diag(poles) + left @ right.T).real.max())
+    shift = poles.max() + 1e-3 * abs(poles.max())
+    shifted = (poles - shift)[:, None]
+    border = left / shifted
+    core = np.linalg.inv(np.eye(left.shape[1]) + right.T @ border)
 
     def inverse(x: np.ndarray) -> np.ndarray:
-        y = x.ravel() / shifted
-        return y - border * (y.sum() / scale)
+        y = x.reshape(-1, 1) / shifted
+        return (y - border @ (core @ (right.T @ y))).ravel()
 
     operator = LinearOperator((len(poles), len(poles)), matvec=inverse, dtype=float)  # pyright: ignore[reportCallIssue]
     start = np.ones(len(poles))

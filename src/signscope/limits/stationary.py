@@ -15,7 +15,7 @@ from signscope._core.status import OPTIMIZERS, Status
 from signscope.limits.adam_constants import reliable
 from signscope.limits.coefficients import Setting, adam_moments, slope_of
 from signscope.limits.gaussian import risk_scale
-from signscope.limits.rates import rightmost_root
+from signscope.limits.rates import rightmost_of_low_rank, rightmost_root
 from signscope.limits.rows_stability import max_stable_lr
 from signscope.limits.spectrum import Spectrum, spectrum
 from signscope.problems import LeastSquares, as_problem
@@ -154,8 +154,8 @@ def _moments(problem: LeastSquares, setting: Setting, scale: float) -> Moments:
 def _signed_rate(problem: LeastSquares, setting: Setting, lr: float, risk: float, moments: Moments) -> float:
     """Asymptotic rate at the stationary ``risk``.
 
-    The Jacobian of (4.1) is diag(-2 a lambda) plus u 1', u_j = -2 a' lambda_j r_j + (b g_j)'. A lagging second
-    moment w adds one state; it is eliminated at the slowest time scale by the fixed point of z -> rho/(z + rho).
+    The Jacobian of (4.1) is diag(-2 a lambda) plus u 1', u_j = -2 a' lambda_j r_j + (b g_j)'. Adam's lagging
+    second moment w adds a state with dw/dt = rho (2P - w), on which a goes as w^-1/2 and b as 1/w.
     """
     eigvals, sources = _moving(spectrum(problem, setting.kernel))
     dim = problem.dim
@@ -178,15 +178,13 @@ def _signed_rate(problem: LeastSquares, setting: Setting, lr: float, risk: float
         return -rightmost_root(poles, now)
     power = 2 * risk + problem.noise.second_moment
     rho = -dim * math.log(setting.betas[1])
-    through = (-2 * a * eigvals * modes_at * (-0.5) - force) / power  # derivative in w at w = 2P
-    z = rightmost_root(poles, now)
-    for _ in range(100):  # w = rho/(z + rho) 2R; with no lag the response is `now`
-        answered = rho / (z + rho) if z + rho > 0 else 1.0
-        new = rightmost_root(poles, now + 2 * through * (answered - 1))
-        if abs(new - z) <= 1e-12 * abs(z):
-            break
-        z = 0.5 * (z + new)
-    return -z
+    by_memory = (a * eigvals * modes_at - force) / power  # d(dr_j/dt)/dw at w = 2P
+    by_risk = now - 2 * by_memory  # at fixed w
+    left, right = np.zeros((2, len(eigvals) + 1, 3))
+    left[:-1, 0], right[:-1, 0] = by_risk, 1.0
+    left[:-1, 1], right[-1, 1] = by_memory, 1.0
+    left[-1, 2], right[:-1, 2] = 2 * rho, 1.0
+    return -rightmost_of_low_rank(np.append(poles, -rho), left, right)
 
 
 def _moving(modes: Spectrum) -> tuple[np.ndarray, np.ndarray]:

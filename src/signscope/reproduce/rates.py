@@ -134,6 +134,8 @@ def rates_sign_methods(
     """
     import pandas as pd
 
+    from signscope.reproduce.rates_figure import draw
+
     started = time.monotonic()
     chosen = SIZES[checks.one_of(NAME, "size", size, SIZES)]
     seed = checks.integer(NAME, "seed", seed, minimum=0)
@@ -153,8 +155,6 @@ def rates_sign_methods(
         time.monotonic() - started,
     )
     if folder is not None:
-        from signscope.reproduce.rates_figure import draw
-
         write(folder, {FILES[0]: draw(data), FILES[1]: pd.DataFrame(data), FILES[2]: report.summary()})
     return report
 
