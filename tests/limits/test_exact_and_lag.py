@@ -1,4 +1,4 @@
-"""The finite-dimensional recursion against brute force, and Adam's lagging second moment against its matrix equation."""
+"""The finite-dimensional recursion against brute force, and Adam's lag against its matrix equation."""
 
 import math
 

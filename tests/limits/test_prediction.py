@@ -207,7 +207,7 @@ def test_bad_arguments_get_a_clear_answer():
         predict(problem, "adagrad", lr=0.1, horizon=1)
     with pytest.raises(Unsupported, match="'exact' exists for sgd only"):
         predict(problem, "signsgd", lr=0.1, horizon=1, method="exact")
-    with pytest.raises(Unsupported, match="needs a problem made by LeastSquares.from_data"):
+    with pytest.raises(Unsupported, match=r"needs a problem made by LeastSquares\.from_data"):
         predict(problem, "signsgd", lr=0.1, horizon=1, method="rows")
 
 
@@ -232,7 +232,7 @@ def test_gradients_hold_at_the_default_tolerance(quantity):
 def test_schedules_that_turn_negative_are_refused():
     problem = rotated()
     for schedule in (lambda t: 0.5 - t, Linear(0.5, 2.0, -0.5), lambda t: torch.full_like(t, torch.nan)):
-        with pytest.raises(InvalidInput, match="`lr` is .* steps/dim"):
+        with pytest.raises(InvalidInput, match=r"`lr` is .* steps/dim"):
             predict(problem, "signsgd", lr=schedule, horizon=5)
     with pytest.raises(InvalidInput, match="could not be evaluated"):
         predict(problem, "signsgd", lr=lambda t: "fast", horizon=5)

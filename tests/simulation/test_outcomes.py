@@ -183,7 +183,7 @@ def test_one_run_has_no_standard_error():
         ({"optimizer": "adagrad"}, "`optimizer` must be one of 'sgd', 'signsgd', 'adam'"),
         ({"lr": 0}, "`lr` must be above 0"),
         ({"lr": float("nan")}, "`lr` must be finite"),
-        ({"lr": lambda t: 1 - t}, "it is -0.25 at time 1.25"),
+        ({"lr": lambda t: 1 - t}, "`lr` is -0.0"),
         ({"horizon": -1}, "`horizon` must be above 0"),
         ({"horizon": "long"}, "`horizon` must be a number"),
         ({"batch_size": 0}, "`batch_size` must be a whole number of at least 1"),

@@ -11,6 +11,7 @@ from signscope import optim
 from signscope.optim import FullGradient
 
 SIGN_RATES = (3e-4, 1e-3, 3e-3, 1e-2)
+LARGE_RATES = (1e-3, 3e-3, 1e-2, 3e-2)
 
 
 @dataclass(frozen=True)
@@ -87,10 +88,10 @@ def anchored_and_recursive(step: int, period: int) -> int:
 
 METHODS: dict[str, Method] = {
     "sgd": Method("SGD (momentum 0.9)", (0.01, 0.03, 0.1, 0.3), _sgd, one_call),
-    "adam": Method("Adam", (1e-3, 3e-3, 1e-2, 3e-2), _adam, one_call),
-    "signsgd": Method("signSGD", SIGN_RATES, _signsgd, one_call),
+    "adam": Method("Adam", LARGE_RATES, _adam, one_call),
+    "signsgd": Method("signSGD", LARGE_RATES, _signsgd, one_call),
     "signum": Method("Signum", SIGN_RATES, _signum, one_call, beta=0.1),
-    "signsvrg": Method("SignSVRG", SIGN_RATES, _signsvrg, anchored, has_closure=True),
+    "signsvrg": Method("SignSVRG", LARGE_RATES, _signsvrg, anchored, has_closure=True),
     "ssvr": Method("SSVR", SIGN_RATES, _ssvr, two_points, has_closure=True, beta=0.1),
     "ssvr_fs": Method("SSVR-FS", SIGN_RATES, _ssvr_fs, anchored_and_recursive, has_closure=True),
 }

@@ -150,9 +150,9 @@ def rates_sign_methods(
         if failed
         else "every fitted exponent lies in its interval, and no mean gradient norm exceeds its bound.",
         pd.DataFrame(found),
-        tuple(folder / name for name in FILES) if folder else (),
-        {"size": size, "seed": seed, **asdict(chosen), "constants": asdict(constants(chosen.dim))},
-        time.monotonic() - started,
+        files=tuple(folder / name for name in FILES) if folder else (),
+        settings={"size": size, "seed": seed, **asdict(chosen), "constants": asdict(constants(chosen.dim))},
+        seconds=time.monotonic() - started,
     )
     if folder is not None:
         write(folder, {FILES[0]: draw(data), FILES[1]: pd.DataFrame(data), FILES[2]: report.summary()})

@@ -26,6 +26,7 @@ class Report:
         verdict: "matched": every claim below holds; "differs": one does not; "not attempted".
         text: One sentence that says why.
         table: The numbers behind it, one row per claim, with columns claim, measured, expected, outcome.
+        details: The measurements behind the claims, if they are another table.
         files: What was written, in order.
         settings: Sizes and seeds of the run.
         seconds: Time it took (of this call: what a resumed run had already computed does not count).
@@ -35,13 +36,13 @@ class Report:
     verdict: Verdict
     text: str
     table: "pd.DataFrame"
+    details: "pd.DataFrame | None" = None
     files: tuple[Path, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
 
     def summary(self) -> dict[str, Any]:
         """The report as plain values, ready for JSON; numbers that are not finite become null."""
-        rows = json.loads(self.table.to_json(orient="records", double_precision=10) or "[]")
         return {
             "schema": 1,
             "signscope": signscope.__version__,
@@ -51,7 +52,8 @@ class Report:
             "text": self.text,
             "settings": self.settings,
             "seconds": round(self.seconds, 1),
-            "claims": rows,
+            "claims": _plain(self.table),
+            "details": [] if self.details is None else _plain(self.details),
             "files": [path.name for path in self.files],
         }
 
@@ -92,3 +94,7 @@ def write(folder: Path | None, content: "dict[str, pd.DataFrame | Figure | dict[
             value.savefig(path, dpi=DPI)  # pyright: ignore[reportAttributeAccessIssue]
         paths.append(path)
     return tuple(paths)
+
+
+def _plain(table: "pd.DataFrame") -> list[dict[str, Any]]:
+    return json.loads(table.to_json(orient="records", double_precision=10) or "[]")

@@ -16,6 +16,7 @@ from signscope.reproduce.methods import METHODS, Method
 from signscope.reproduce.networks import build
 
 CHUNK = 2048  # rows evaluated at once
+MEASURED = ("train_loss", "grad_l1", "test_accuracy")
 Batch = tuple[Tensor, Tensor]
 
 
@@ -111,11 +112,11 @@ class Loop:
             return loss
 
         if self.method.has_closure:
-            loss = self.optimizer.step(closure)  # pyright: ignore[reportArgumentType]
+            loss: Any = self.optimizer.step(closure)
         else:
-            loss = closure()
+            loss = closure().detach()
             self.optimizer.step()
-        return math.isfinite(float(loss))  # pyright: ignore[reportArgumentType]
+        return math.isfinite(loss)
 
 
 def shuffled(data: Dataset, job: Job) -> Iterator[Batch]:

@@ -83,14 +83,13 @@ def simulate(
         How the work is cut changes results by rounding alone. On a CPU, torch.get_num_threads() threads draw the
         next rows during the steps.
     """
-    problem = as_problem(WHO, problem)
     name = checks.one_of(WHO, "optimizer", optimizer, OPTIMIZERS)
     recorded = recorded_times(times, horizon)
     settings = Settings(
         optimizer=name,
         schedule=as_schedule(lr, who=WHO, horizon=float(recorded[-1])),
         horizon=float(horizon),
-        record_steps=whole_steps(recorded, problem.dim),
+        record_steps=whole_steps(recorded, as_problem(WHO, problem).dim),
         batch_size=checks.integer(WHO, "batch_size", batch_size, minimum=1),
         betas=checks.betas(WHO, betas),
         eps=checks.non_negative(WHO, "eps", eps),

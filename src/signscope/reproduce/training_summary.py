@@ -1,0 +1,136 @@
+"""Tables and claims of the training experiment: best rates, spread over seeds, paired differences."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from signscope.reproduce.methods import METHODS
+from signscope.reproduce.report import Verdict
+from signscope.reproduce.store import Store
+from signscope.reproduce.training_run import MEASURED, Job
+
+CHALLENGERS = ("ssvr", "ssvr_fs")
+RIVALS = ("signsgd", "signum", "signsvrg")
+BENCHMARKS = ("sgd", "adam")
+LOGGED = {"train_loss": "training loss", "grad_l1": "gradient l1 norm"}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Jobs that belong together.
+
+    Attributes:
+        kind: "comparison" or "ablation".
+        source: Of the data, for captions.
+        jobs: All of its runs.
+    """
+
+    kind: str
+    source: str
+    jobs: list[Job]
+
+    def of(self, method: str) -> list[Job]:
+        """The jobs of one method."""
+        return [job for job in self.jobs if job.method == method]
+
+
+def best_rate(jobs: Sequence[Job], store: Store) -> Job:
+    """A job with the learning rate whose mean final training loss over seeds is smallest; its seed is the first.
+
+    Rates at which a run diverged come last.
+    """
+    rates = sorted({job.lr for job in jobs})
+    losses = [np.mean(final([job for job in jobs if job.lr == lr], store, "train_loss")) for lr in rates]
+    best = rates[int(np.argmin([loss if math.isfinite(loss) else math.inf for loss in losses]))]
+    return next(job for job in jobs if job.lr == best)
+
+
+def final(jobs: Sequence[Job], store: Store, name: str) -> np.ndarray:
+    """Last measurement of every run, in the order of the jobs."""
+    return np.array([store.rows(job)[-1][name] for job in jobs])
+
+
+def seeds_of(job: Job, jobs: Sequence[Job]) -> list[Job]:
+    """The jobs that differ from ``job`` in the seed alone, by seed."""
+    return sorted((other for other in jobs if replace(other, seed=job.seed) == job), key=lambda other: other.seed)
+
+
+def details(experiments: Sequence[Experiment], store: Store) -> list[dict[str, Any]]:
+    """Final values of every configuration: mean and standard deviation over seeds, and whether its rate was best."""
+    rows: list[dict[str, Any]] = []
+    for experiment in experiments:
+        for group in _groups(experiment.jobs):
+            job, same = group[0], experiment.of(group[0].method)
+            rates = sorted({other.lr for other in same})
+            row: dict[str, Any] = {
+                "experiment": experiment.kind,
+                "data": job.data,
+                "model": job.model,
+                "method": job.method,
+                "lr": job.lr,
+                "beta": METHODS[job.method].beta if job.beta is None else job.beta,
+                "batch_size": job.batch_size,
+                "budget_calls": job.budget,
+                "calls": int(final(group, store, "calls")[0]),
+                "steps": int(final(group, store, "steps")[0]),
+                "num_seeds": len(group),
+                "diverged": sum(store.rows(other)[-1]["status"] != "ok" for other in group),
+            }
+            for name in MEASURED:
+                values = final(group, store, name)
+                row |= {name: values.mean(), f"{name}_std": values.std(ddof=1) if len(values) > 1 else math.nan}
+            if experiment.kind == "comparison":
+                is_best = best_rate(same, store).lr == job.lr
+                row |= {"best_lr": is_best, "at_edge": is_best and len(rates) > 1 and job.lr in (rates[0], rates[-1])}
+            rows.append(row)
+    return rows
+
+
+def claims(experiments: Sequence[Experiment], store: Store) -> list[dict[str, Any]]:
+    """Paired differences (same seed: same start and batches) of final values, each method at its best rate.
+
+    Loss and gradient norm are compared by the difference of logarithms. "holds": below zero by more than two
+    standard errors; "fails": above by as much; "undecided" between. Against SGD and Adam nothing is claimed: shown.
+    """
+    rows: list[dict[str, Any]] = []
+    for experiment in (e for e in experiments if e.kind == "comparison"):
+        for challenger in CHALLENGERS:
+            for rival in (*RIVALS, *BENCHMARKS):
+                for name, words in LOGGED.items():
+                    row = _paired(experiment, store, challenger, rival, name)
+                    who = f"{METHODS[challenger].label} ends below {METHODS[rival].label}"
+                    outcome = row.pop("sign") if rival in RIVALS else "shown"
+                    rows.append({"claim": f"{experiment.jobs[0].data}: {who} in {words}", **row, "outcome": outcome})
+    return rows
+
+
+def verdict(found: Sequence[dict[str, Any]]) -> tuple[Verdict, str]:
+    """The word and its reason."""
+    counts = {word: sum(row["outcome"] == word for row in found) for word in ("holds", "fails", "undecided")}
+    text = (
+        f"of {sum(counts.values())} claims that variance reduction ends below another sign method at an equal budget "
+        f"of gradient calls, {counts['holds']} hold, {counts['fails']} fail, {counts['undecided']} are undecided."
+    )
+    return ("matched" if counts["holds"] and not counts["fails"] else "differs"), text
+
+
+def _paired(experiment: Experiment, store: Store, challenger: str, rival: str, name: str) -> dict[str, Any]:
+    values = []
+    for method in (challenger, rival):
+        jobs = experiment.of(method)
+        values.append(np.log(final(seeds_of(best_rate(jobs, store), jobs), store, name)))
+    gap = values[0] - values[1]
+    mean, stderr = float(gap.mean()), float(gap.std(ddof=1) / len(gap) ** 0.5) if len(gap) > 1 else math.nan
+    sign = "holds" if mean < -2 * stderr else "fails" if mean > 2 * stderr else "undecided"
+    numbers = {"measured": mean, "stderr": stderr, "ratio": math.exp(mean), "sign": sign}
+    return numbers if rival in RIVALS else {k: v for k, v in numbers.items() if k != "sign"}
+
+
+def _groups(jobs: Sequence[Job]) -> list[list[Job]]:
+    groups: dict[Job, list[Job]] = {}
+    for job in jobs:
+        groups.setdefault(replace(job, seed=0), []).append(job)
+    return list(groups.values())
