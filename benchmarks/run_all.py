@@ -1,6 +1,6 @@
 """Run every benchmark and print one report; speed claims in the docs are lines of it.
 
-    python benchmarks/run_all.py
+python benchmarks/run_all.py
 """
 
 import platform
@@ -11,20 +11,20 @@ import numpy
 import scipy
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
+import signscope
 
+sys.path.insert(0, str(Path(__file__).parent))
 import command_line
+import optim_steps
 import risk_curves
 import simulation
-
-import signscope
 
 
 def main() -> None:
     print(f"{platform.platform()}, {torch.get_num_threads()} threads, Python {platform.python_version()}")
     versions = {"signscope": signscope, "torch": torch, "numpy": numpy, "scipy": scipy}
     print(", ".join(f"{name} {module.__version__}" for name, module in versions.items()), end="\n\n")
-    for job in (risk_curves, simulation, command_line):
+    for job in (risk_curves, simulation, command_line, optim_steps):
         job.main([])
         print()
 

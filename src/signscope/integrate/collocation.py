@@ -29,7 +29,7 @@ class ModeSystem:
         memory_rate: rho of the memory, per unit time; None for no memory.
         memory_target: target(R) of the memory.
         breakpoints: Times a step must end on.
-        risk_scale: A typical risk. Errors are relative to R down to 1e-22 of it and absolute below, so that a
+        risk_scale: A typical risk. Errors are relative to R down to 1e-16 of it and absolute below, so that a
             start at R = 0 is an ordinary one.
     """
 
@@ -59,7 +59,7 @@ class Stepper:
     """Constants of one solve: node matrices and the per-lane views of the system."""
 
     def __init__(self, system: ModeSystem, horizon: float) -> None:
-        self.system, lanes = system, system.num_lanes
+        self.system = system
         like = {"dtype": system.start.dtype, "device": system.start.device}
         self.nodes = torch.tensor(NODES, **like)
         self.to_monomial = monomial_inverse(NODES).to(**like)
@@ -67,10 +67,10 @@ class Stepper:
         primitive = self.nodes[:, None] ** (powers + 1) / (powers + 1)
         self.integrate = primitive @ self.to_monomial  # values at nodes -> integral from 0 to each node
         self.powers = powers
-        modes = system.start.shape[-1]
-        self.eigvals = system.eigvals.expand(lanes, modes)
-        self.sources = system.sources.expand(lanes, *system.sources.shape[-2:])
-        self.risk_floor, self.smallest_risk = 1e-22 * system.risk_scale, 1e-30 * system.risk_scale
+        # Shared by all lanes where there is one set: then (1, ...) and broadcast instead of gathered.
+        self.eigvals = system.eigvals if system.eigvals.ndim == 2 else system.eigvals[None]
+        self.sources = system.sources if system.sources.ndim == 3 else system.sources[None]
+        self.risk_floor, self.smallest_risk = 1e-16 * system.risk_scale, 1e-30 * system.risk_scale
         # A floor on alpha keeps b/alpha finite; over the whole horizon it decays no mode by more than 1e-14.
         self.alpha_floor = 1e-14 / (float(system.eigvals.detach().max()) * horizon + 1e-300)
 
@@ -87,12 +87,20 @@ class Stepper:
 
     def relax(self, modes: Tensor, lanes: Tensor, decay: Tensor, forcing: Tensor, share: Tensor) -> Tensor:
         """Modes after ``decay`` = sigma (m, n), a fraction ``share`` of the step's sigma: (m, n, modes)."""
-        z = self.eigvals[lanes][:, None, :] * decay[..., None]
-        kernel = exponential_moments(z, NUM_NODES)  # (4, m, n, modes)
+        z = self.of(self.eigvals, lanes)[:, None, :] * decay[..., None]
+        kernel = exponential_moments(z, NUM_NODES)  # (5, m, n, modes)
         weights = forcing[:, None] * (share[..., None, None] ** self.powers)  # (m, n, sources, 5)
         weights = weights * decay[..., None, None]
-        pushed = torch.einsum("mnsk,kmnj,msj->mnj", weights, kernel, self.sources[lanes])
-        return modes[:, None, :] * torch.exp(-z) + pushed
+        relaxed = modes[:, None, :] * torch.exp(-z)
+        for index, source in enumerate(self.of(self.sources, lanes).unbind(1)):
+            push = sum(weights[:, :, index, k, None] * kernel[k] for k in range(NUM_NODES))
+            relaxed = relaxed + push * source[:, None, :]
+        return relaxed
+
+    @staticmethod
+    def of(shared: Tensor, lanes: Tensor) -> Tensor:
+        """The entries of ``lanes``, or the single entry that all share."""
+        return shared if len(shared) == 1 else shared[lanes]
 
     def remember(self, memory: Tensor, time: Tensor, length: Tensor, target: Tensor, at: Tensor) -> Tensor:
         """Memory at fractions ``at`` (m, n) of a step, from w at its start and target values at the nodes."""
@@ -100,7 +108,7 @@ class Stepper:
         assert rate is not None
         span = rate * length[:, None] * at
         poly = target @ self.to_monomial.T  # (m, 5)
-        kernel = exponential_moments(span, NUM_NODES)  # (4, m, n)
+        kernel = exponential_moments(span, NUM_NODES)  # (5, m, n)
         pushed = torch.einsum("mk,mnk,kmn->mn", poly, at[..., None] ** self.powers, kernel) * span
         old = memory[:, None] * -torch.expm1(-rate * time)[:, None]
         raw = torch.exp(-span) * old + pushed

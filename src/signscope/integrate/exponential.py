@@ -19,7 +19,7 @@ from signscope.integrate.collocation import NUM_NODES, ModeSystem, Step, Stepper
 from signscope.integrate.trial import LaneState, Trial
 
 _MAX_STEPS = 20_000
-_CHUNK = 4_000_000  # numbers held at once while the curve is read off inside a step
+_CHUNK = 400_000  # numbers held at once while the curve is read off inside a step: they stay in cache
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class _Run:
         alpha, ratio = alpha.detach(), ratio.detach()
         eigvals = self.stepper.eigvals.detach()
         change = alpha * (
-            -eigvals * self.state.modes.detach() + torch.einsum("mns,msj->mj", ratio, self.stepper.sources.detach())
+            -eigvals * self.state.modes.detach() + (ratio.transpose(1, 2) * self.stepper.sources.detach()).sum(1)
         )
         slope = change.sum(-1) / (self.state.risk.detach() + self.stepper.risk_floor)
         speed = slope.abs()

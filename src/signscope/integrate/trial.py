@@ -127,7 +127,7 @@ class Trial:
         forcing = (self.forcing * share[:, None, None] ** self.stepper.powers).sum(-1)[:, None]
         alpha_miss = ((curve - alpha) / alpha).detach().abs().squeeze(1)
         lost = self.start_modes.detach() * -torch.expm1(
-            -self.stepper.eigvals[self.lanes].detach() * self.decay[:, -1:].detach()
+            -self.stepper.of(self.stepper.eigvals, self.lanes).detach() * self.decay[:, -1:].detach()
         )
         gained = self.end_modes().detach() - self.start_modes.detach() + lost
         force_miss = ((forcing - ratio).abs() / ratio.abs().clamp(min=1e-290)).detach().amax((1, 2))

@@ -3,6 +3,7 @@
 import gzip
 import io
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +79,7 @@ def _mosaics(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
         with np.load(path, allow_pickle=False) as file:
             packed, offsets = file["webp"], file["offsets"]
             labels.append(file["labels"])
-        for first, last in zip(offsets[:-1], offsets[1:], strict=True):
+        for first, last in pairwise(offsets):
             mosaic = np.asarray(Image.open(io.BytesIO(packed[first:last].tobytes())).convert("RGB"))
             images.append(mosaic.reshape(10, 32, 10, 32, 3).swapaxes(1, 2).reshape(100, 32, 32, 3))
     return np.concatenate(images), np.concatenate(labels)

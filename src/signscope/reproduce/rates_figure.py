@@ -48,6 +48,8 @@ def draw(data: Rows) -> "Figure":
         ax.set_xscale("log", base=2)
         ax.grid(visible=True, which="both", color="#e4e4e4", lw=0.6)
         ax.set_axisbelow(True)
+        low, high = ax.get_ylim()
+        ax.set_ylim(low / (high / low) ** 0.25, high)  # room for the legend
         ax.legend(fontsize=8.5, frameon=True, framealpha=0.9, edgecolor="none")
     figure.axes[0].set_ylabel("mean l1 norm of the gradient along the path")
     runs = [len(points_of(line, data)[1][0]) for line in LINES]

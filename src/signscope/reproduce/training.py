@@ -112,7 +112,14 @@ def jiang2024_training(
     report = _report(found, table, folder, {"data": data, "size": size, "seeds": seeds, **asdict(chosen)}, started)
     if folder is not None:
         pictures = {FILES[0]: draw_training(experiments, store), FILES[1]: draw_ablation(experiments, store)}
-        write(folder, {**pictures, FILES[2]: report.details, FILES[3]: report.summary()})
+        write(
+            folder,
+            {
+                **pictures,
+                FILES[2]: report.details if report.details is not None else report.table,
+                FILES[3]: report.summary(),
+            },
+        )
     return report
 
 

@@ -88,8 +88,8 @@ def _dress(ax: "Axes", job: Job, name: str, label: str) -> None:
         ax.set_yscale("log")
     ax.grid(visible=True, which="both", color="#e4e4e4", lw=0.6)
     ax.set_axisbelow(True)
-    period = job.period
-    above = ax.secondary_xaxis("top", functions=(lambda x: x * period, lambda x: x / period))
+    period = float(job.period)
+    above = ax.secondary_xaxis("top", functions=(lambda x: np.multiply(x, period), lambda x: np.divide(x, period)))
     above.set_xlabel(f"gradient calls (batches of {job.batch_size})", fontsize=8.5)
 
 

@@ -62,8 +62,8 @@ class Job:
 def train(job: Job, data: Dataset, *, device: str = "cpu") -> list[dict[str, Any]]:
     """Measurements of one run, ``points + 1`` rows.
 
-    Each holds the gradient calls and passes spent, the training loss, the l1 norm of the full gradient and the test
-    accuracy. A run that leaves the finite numbers ends with the status "diverged" and NaN in the rows not reached.
+    Each holds the gradient calls, passes and steps spent, the training loss, the l1 norm of the full gradient and
+    the test accuracy. A run that leaves the finite numbers ends with the status "diverged" and NaN afterwards.
 
     Args:
         job: The run.
@@ -73,7 +73,8 @@ def train(job: Job, data: Dataset, *, device: str = "cpu") -> list[dict[str, Any
     started, method = time.monotonic(), METHODS[job.method]
     net = build(job.model, data, seed=int(stream(job.seed, "init").integers(2**31))).to(device)
     loop = Loop(job, data, net, method)
-    rows, calls, step = [_measure(net, data, point=0, calls=0, period=job.period)], 0, 0
+    calls = step = 0
+    rows = [_measure(net, data) | {"point": 0, "calls": 0, "passes": 0.0, "steps": 0}]
     for point in range(1, job.points + 1):
         target = job.budget * point / job.points
         while calls < target and calls + method.cost(step, job.period) <= job.budget:
@@ -81,9 +82,10 @@ def train(job: Job, data: Dataset, *, device: str = "cpu") -> list[dict[str, Any
             if not loop.step():
                 return _diverged(rows, job, time.monotonic() - started)
             step += 1
-        rows.append(_measure(net, data, point=point, calls=calls, period=job.period))
+        spent = {"point": point, "calls": calls, "passes": calls / job.period, "steps": step}
+        rows.append(_measure(net, data) | spent)
     seconds = round(time.monotonic() - started, 3)
-    return [{**row, "steps": step, "status": "ok", "seconds": seconds} for row in rows]
+    return [{**row, "status": "ok", "seconds": seconds} for row in rows]
 
 
 class Loop:
@@ -112,7 +114,8 @@ class Loop:
             return loss
 
         if self.method.has_closure:
-            loss: Any = self.optimizer.step(closure)
+            take: Any = self.optimizer.step  # torch's own signature wants closures that return floats
+            loss = take(closure)
         else:
             loss = closure().detach()
             self.optimizer.step()
@@ -129,7 +132,7 @@ def shuffled(data: Dataset, job: Job) -> Iterator[Batch]:
             yield data.train_x[chosen], data.train_y[chosen]
 
 
-def _measure(net: nn.Module, data: Dataset, *, point: int, calls: int, period: int) -> dict[str, Any]:
+def _measure(net: nn.Module, data: Dataset) -> dict[str, Any]:
     params = list(net.parameters())
     total, sums = 0.0, [torch.zeros_like(p) for p in params]
     for i in range(0, len(data.train_x), CHUNK):
@@ -145,9 +148,6 @@ def _measure(net: nn.Module, data: Dataset, *, point: int, calls: int, period: i
             for i in range(0, len(data.test_x), CHUNK)
         )
     return {
-        "point": point,
-        "calls": calls,
-        "passes": calls / period,
         "train_loss": total / count,
         "grad_l1": float(sum(part.abs().sum() for part in sums)) / count,
         "test_accuracy": right / len(data.test_x),
@@ -158,7 +158,8 @@ def _diverged(rows: list[dict[str, Any]], job: Job, seconds: float) -> list[dict
     nothing = {
         "calls": job.budget,
         "passes": job.epochs,
-        **dict.fromkeys(("train_loss", "grad_l1", "test_accuracy"), math.nan),
+        "steps": -1,
+        **dict.fromkeys(MEASURED, math.nan),
     }
     rows = rows + [{"point": point, **nothing} for point in range(len(rows), job.points + 1)]
-    return [{**row, "steps": -1, "status": "diverged", "seconds": round(seconds, 3)} for row in rows]
+    return [{**row, "status": "diverged", "seconds": round(seconds, 3)} for row in rows]
