@@ -99,15 +99,15 @@ def _digits(_: Path) -> Dataset:
 
 
 def _cifar10(path: Path) -> Dataset:
-    mean, std = np.array([0.4914, 0.4822, 0.4465]), np.array([0.2470, 0.2435, 0.2616])
+    mean, std = (np.array(v, dtype=np.float32) for v in ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)))
     parts = cifar10_arrays(path)
-    train, test = (((x / 255.0 - mean) / std).transpose(0, 3, 1, 2) for x in (parts[0], parts[2]))
+    train, test = (((x.astype(np.float32) / 255 - mean) / std).transpose(0, 3, 1, 2) for x in (parts[0], parts[2]))
     return _images("cifar10", train, parts[1], test, parts[3], "CIFAR-10 (Krizhevsky, 2009)")
 
 
 def _fashion_mnist(path: Path) -> Dataset:
     train_x, train_y, test_x, test_y = fashion_arrays(path)
-    train, test = (((x / 255.0 - 0.2860) / 0.3530)[:, None] for x in (train_x, test_x))
+    train, test = (((x.astype(np.float32) / 255 - 0.2860) / 0.3530)[:, None] for x in (train_x, test_x))
     return _images("fashion_mnist", train, train_y, test, test_y, "Fashion-MNIST (Xiao et al., 2017)")
 
 

@@ -4,18 +4,17 @@ import csv
 import io
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from signscope._core.errors import InvalidInput
-from signscope.reproduce.training_run import Job
+from signscope.reproduce.job import Job, Key, key_of
 
 JOB = [field.name for field in fields(Job)]
 MEASURES = ["point", "calls", "passes", "train_loss", "grad_l1", "test_accuracy", "steps", "status", "seconds"]
 HEADER = [*JOB, *MEASURES]
 _WHOLE, _TEXT = {"point", "calls", "steps"}, {"status"}
-Key = tuple[str, ...]
 Rows = list[dict[str, Any]]
 
 
@@ -75,11 +74,6 @@ class Store:
             spare = path.with_suffix(".tmp")
             spare.write_text(_text(self.runs, self.runs, header=True), encoding="utf-8", newline="")
             os.replace(spare, path)
-
-
-def key_of(job: Job) -> Key:
-    """What determines a run, as written in the file."""
-    return tuple("" if value is None else str(value) for value in asdict(job).values())
 
 
 def _text(keys: Iterable[Key], runs: dict[Key, Rows], *, header: bool) -> str:

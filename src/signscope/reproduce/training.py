@@ -13,15 +13,16 @@ from signscope._core import checks
 from signscope._core.errors import InvalidInput
 from signscope._core.progress import Meter, as_meter
 from signscope.reproduce.datasets import Dataset, load
+from signscope.reproduce.job import Job
 from signscope.reproduce.methods import METHODS
 from signscope.reproduce.networks import DEFAULTS, build
 from signscope.reproduce.report import Report, prepare, write
 from signscope.reproduce.store import Store
-from signscope.reproduce.training_run import Job, train
+from signscope.reproduce.training_run import train
 from signscope.reproduce.training_summary import Experiment, best_rate, claims, details, verdict
 
 NAME = "jiang2024-training"
-RUNS = "runs.csv"
+RUNS, BEGUN = "runs.csv", "unfinished.pt"
 FILES = ("training.png", "ablation.png", "table.csv", "report.json")
 BUNDLED = "digits,shakespeare"
 
@@ -72,7 +73,8 @@ def jiang2024_training(
     """Trains a network with seven optimizers, each learning rate swept, under equal budgets of gradient calls.
 
     One call is the gradient of one mini-batch; a full gradient costs as many as there are mini-batches. Every run is
-    added to runs.csv when it ends, and a later call with the same folder computes only what is missing.
+    added to runs.csv when it ends (a long one is saved on its way), and a later call with the same folder computes
+    only what is missing.
 
     Args:
         out: Folder for runs.csv, training.png, ablation.png, table.csv and report.json; None keeps nothing.
@@ -104,7 +106,8 @@ def jiang2024_training(
     ]
     folder = prepare(out, names=(), force=True, who=NAME)
     if folder is not None and force:
-        (folder / RUNS).unlink(missing_ok=True)
+        for name in (RUNS, BEGUN):
+            (folder / name).unlink(missing_ok=True)
     store = Store(None if folder is None else folder / RUNS)
     experiments = run_all(tasks, store, chosen, device=device, meter=as_meter(progress, NAME))
     found = claims(experiments, store)
@@ -181,9 +184,12 @@ def run_all(tasks: Sequence[Task], store: Store, size: Size, *, device: str, met
 
 
 def _run(task: Task, jobs: Sequence[Job], store: Store, device: str, meter: Meter, done: int, total: int) -> int:
+    begun = None if store.path is None else store.path.with_name(BEGUN)
     for job in jobs:
         if job not in store:
-            store.add(job, train(job, task.data, device=device))
+            store.add(job, train(job, task.data, device=device, unfinished=begun))
+            if begun is not None:
+                begun.unlink(missing_ok=True)
         done += 1
         meter.update(done / total, f"{job.data} {job.method} lr {job.lr:g} seed {job.seed}")
     return done

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from signscope.reproduce.job import Job
 from signscope.reproduce.methods import METHODS
 from signscope.reproduce.store import Store
-from signscope.reproduce.training_run import Job
 from signscope.reproduce.training_summary import Experiment, best_rate, final, seeds_of
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def draw_training(experiments: Sequence[Experiment], store: Store) -> "Figure":
                 _draw_curve(ax, seeds_of(best_rate(jobs, store), jobs), store, name, index)
             _dress(ax, experiment.jobs[0], name, label)
         row[0].set_title(experiment.source, fontsize=10, loc="left", pad=22)
-        row[1].legend(fontsize=8, frameon=True, framealpha=0.9, edgecolor="none")
+        row[2].legend(loc="lower right", fontsize=8, frameon=True, framealpha=0.9, edgecolor="none")
     seeds = len({job.seed for job in shown[0].jobs})
     figure.supxlabel(
         f"Mean of {seeds} seeds, bands from smallest to largest; each method at its best learning rate (smallest final "

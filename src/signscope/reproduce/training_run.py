@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,54 +12,19 @@ from torch import Tensor, nn
 from signscope._core.random import stream
 from signscope.optim import FullGradient
 from signscope.reproduce.datasets import Dataset
+from signscope.reproduce.job import Job
 from signscope.reproduce.methods import METHODS, Method
 from signscope.reproduce.networks import build
+from signscope.reproduce.unfinished import INTERVAL, restore, save
 
-CHUNK = 2048  # rows evaluated at once
+NUMBERS = 2**20  # numbers evaluated at once: 341 rows of CIFAR-10
 MEASURED = ("train_loss", "grad_l1", "test_accuracy")
 Batch = tuple[Tensor, Tensor]
 
 
-@dataclass(frozen=True)
-class Job:
-    """What determines a run; equal jobs give equal results.
-
-    Attributes:
-        data: Name of the data set.
-        rows: Training rows used.
-        model: Network.
-        method: Key of `METHODS`.
-        lr: Learning rate.
-        beta: Weight of the new sample; None for the method's own (or none).
-        batch_size: Rows per mini-batch.
-        epochs: Budget: passes over the training rows, counted in gradient calls.
-        points: Measurements after the first.
-        seed: Of initialisation and batches; runs of different methods with one seed share both.
-    """
-
-    data: str
-    rows: int
-    model: str
-    method: str
-    lr: float
-    beta: float | None
-    batch_size: int
-    epochs: float
-    points: int
-    seed: int
-
-    @property
-    def period(self) -> int:
-        """Mini-batches per pass, the m of the finite sum and the distance of checkpoints."""
-        return max(1, self.rows // self.batch_size)
-
-    @property
-    def budget(self) -> int:
-        """Gradient calls (mini-batch gradients) of the run; no step begins that would exceed it."""
-        return max(1, round(self.epochs * self.period))
-
-
-def train(job: Job, data: Dataset, *, device: str = "cpu") -> list[dict[str, Any]]:
+def train(
+    job: Job, data: Dataset, *, device: str = "cpu", unfinished: Path | None = None, interval: float = INTERVAL
+) -> list[dict[str, Any]]:
     """Measurements of one run, ``points + 1`` rows.
 
     Each holds the gradient calls, passes and steps spent, the training loss, the l1 norm of the full gradient and
@@ -69,14 +34,18 @@ def train(job: Job, data: Dataset, *, device: str = "cpu") -> list[dict[str, Any
         job: The run.
         data: The training rows of ``job`` and the test, already on the device.
         device: Of the network.
+        unfinished: File for the state of a long run at its measurements; a run found there continues bit for bit.
+        interval: Seconds between two savings.
     """
-    started, method = time.monotonic(), METHODS[job.method]
+    started = saved = time.monotonic()
+    method = METHODS[job.method]
     net = build(job.model, data, seed=int(stream(job.seed, "init").integers(2**31))).to(device)
     loop = Loop(job, data, net, method)
-    calls = step = 0
-    rows = [_measure(net, data) | {"point": 0, "calls": 0, "passes": 0.0, "steps": 0}]
-    for point in range(1, job.points + 1):
-        target = job.budget * point / job.points
+    rows = restore(unfinished, job, net, loop.optimizer, device=device)
+    rows = rows or [_measure(net, data) | {"point": 0, "calls": 0, "passes": 0.0, "steps": 0}]
+    loop.batches = shuffled(data, job, first=rows[-1]["steps"])
+    for point in range(len(rows), job.points + 1):
+        calls, step, target = rows[-1]["calls"], rows[-1]["steps"], job.budget * point / job.points
         while calls < target and calls + method.cost(step, job.period) <= job.budget:
             calls += method.cost(step, job.period)
             if not loop.step():
@@ -84,6 +53,9 @@ def train(job: Job, data: Dataset, *, device: str = "cpu") -> list[dict[str, Any
             step += 1
         spent = {"point": point, "calls": calls, "passes": calls / job.period, "steps": step}
         rows.append(_measure(net, data) | spent)
+        if unfinished is not None and time.monotonic() - saved >= interval:
+            save(unfinished, job, net, loop.optimizer, rows)
+            saved = time.monotonic()
     seconds = round(time.monotonic() - started, 3)
     return [{**row, "status": "ok", "seconds": seconds} for row in rows]
 
@@ -94,8 +66,7 @@ class Loop:
     def __init__(self, job: Job, data: Dataset, net: nn.Module, method: Method) -> None:
         self.net, self.method = net, method
         self.batches = shuffled(data, job)
-        chunks = [(data.train_x[i : i + CHUNK], data.train_y[i : i + CHUNK]) for i in range(0, job.rows, CHUNK)]
-        full = FullGradient(chunks, self.loss)
+        full = FullGradient(chunks(data.train_x, data.train_y), self.loss)
         beta = method.beta if job.beta is None else job.beta
         self.optimizer = method.make(net, job.lr, beta, job.period, full)
 
@@ -122,31 +93,37 @@ class Loop:
         return math.isfinite(loss)
 
 
-def shuffled(data: Dataset, job: Job) -> Iterator[Batch]:
-    """Mini-batches of full size, every row once per pass (the remainder is left out), without end."""
-    rng, rows = stream(job.seed, "batches", job.batch_size), job.rows
+def shuffled(data: Dataset, job: Job, *, first: int = 0) -> Iterator[Batch]:
+    """Mini-batches of full size from number ``first`` on, every row once per pass, without end.
+
+    Rows that do not fill a batch are left out; each pass leaves out others.
+    """
+    rng, skipped = stream(job.seed, "batches", job.batch_size), first
     while True:
-        order = torch.from_numpy(rng.permutation(rows)).to(data.train_x.device)
-        for i in range(job.period):
+        order = torch.from_numpy(rng.permutation(job.rows)).to(data.train_x.device)
+        for i in range(min(skipped, job.period), job.period):
             chosen = order[i * job.batch_size : (i + 1) * job.batch_size]
             yield data.train_x[chosen], data.train_y[chosen]
+        skipped = max(0, skipped - job.period)
+
+
+def chunks(x: Tensor, y: Tensor) -> list[Batch]:
+    """All rows, in parts that fit the memory; at most 2048 rows each."""
+    rows = max(1, min(2048, NUMBERS // max(1, x[0].numel())))
+    return list(zip(x.split(rows), y.split(rows), strict=True))
 
 
 def _measure(net: nn.Module, data: Dataset) -> dict[str, Any]:
     params = list(net.parameters())
     total, sums = 0.0, [torch.zeros_like(p) for p in params]
-    for i in range(0, len(data.train_x), CHUNK):
-        x, y = data.train_x[i : i + CHUNK], data.train_y[i : i + CHUNK]
+    for x, y in chunks(data.train_x, data.train_y):
         loss = nn.functional.cross_entropy(net(x), y, reduction="sum")
         for part, grad in zip(sums, torch.autograd.grad(loss, params), strict=True):
             part += grad
         total += float(loss.detach())
     count = len(data.train_x)
     with torch.no_grad():
-        right = sum(
-            int((net(data.test_x[i : i + CHUNK]).argmax(1) == data.test_y[i : i + CHUNK]).sum())
-            for i in range(0, len(data.test_x), CHUNK)
-        )
+        right = sum(int((net(x).argmax(1) == y).sum()) for x, y in chunks(data.test_x, data.test_y))
     return {
         "train_loss": total / count,
         "grad_l1": float(sum(part.abs().sum() for part in sums)) / count,

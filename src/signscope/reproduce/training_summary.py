@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from signscope.reproduce.job import Job
 from signscope.reproduce.methods import METHODS
 from signscope.reproduce.report import Verdict
 from signscope.reproduce.store import Store
-from signscope.reproduce.training_run import MEASURED, Job
+from signscope.reproduce.training_run import MEASURED
 
 CHALLENGERS = ("ssvr", "ssvr_fs")
 RIVALS = ("signsgd", "signum", "signsvrg")

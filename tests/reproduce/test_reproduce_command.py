@@ -1,0 +1,61 @@
+"""``signscope reproduce`` on its own application, as the command line registers it."""
+
+import json
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from signscope.cli.door import Door
+from signscope.cli.reproduce import reproduce_figure
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch):
+    app = typer.Typer(cls=Door)
+    app.command("reproduce")(reproduce_figure)
+    app.command("other")(lambda: None)
+    monkeypatch.chdir(tmp_path)
+    return lambda *words: CliRunner().invoke(app, ["reproduce", *map(str, words)])
+
+
+def test_without_a_name_it_lists(call):
+    answer = call()
+    assert answer.exit_code == 0
+    assert "rates-sign-methods" in answer.stdout
+    assert {entry["paper"] for entry in json.loads(call("--json").stdout)} == {"jiang2024"}
+
+
+def test_it_runs_prints_claims_and_writes(call, tmp_path):
+    answer = call("rates-sign-methods", "--size", "small")
+    assert answer.exit_code == 0
+    assert "SSVR-FS: exponent in m" in answer.stdout
+    assert "rates-sign-methods: " in answer.stdout.splitlines()[-1]
+    assert (tmp_path / "results" / "rates-sign-methods" / "report.json").exists()
+    again = call("rates-sign-methods", "--size", "small")
+    assert again.exit_code == 2
+    assert "--force" in again.stderr
+
+
+def test_json_is_the_report(call, tmp_path):
+    words = ("--data", "digits", "--num-seeds", "1", "--json", "--out", tmp_path / "out")
+    answer = call("jiang2024-training", "--size", "small", *words)
+    assert answer.exit_code == 0
+    assert json.loads(answer.stdout)["settings"]["seeds"] == [0]
+    assert json.loads(answer.stdout) == json.loads((tmp_path / "out" / "report.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nothing"], "must be one of"),
+        (["rates-sign-methods", "--device", "cpu"], "no option `device`"),
+        (["jiang2024-training", "--data", "cifar10"], "not bundled"),
+        (["jiang2024-training", "--epochs", "many"], "epochs"),
+    ],
+)
+def test_wrong_use_exits_with_two(call, words, message):
+    answer = call(*words)
+    assert answer.exit_code == 2
+    assert message in answer.stderr
+    assert "Traceback" not in answer.stderr
