@@ -41,7 +41,20 @@ _HOMES = {
     "predict": "signscope.limits",
     "simulate": "signscope.simulation",
 }
-_ROOMS = ("comparison", "curves", "limits", "noise", "optim", "plots", "problems", "rules", "schedules", "simulation")
+_ROOMS = (
+    "bounds",
+    "comparison",
+    "curves",
+    "limits",
+    "noise",
+    "optim",
+    "plots",
+    "problems",
+    "reproduce",
+    "rules",
+    "schedules",
+    "simulation",
+)
 
 __all__ = [
     "BestLr",

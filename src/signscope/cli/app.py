@@ -7,6 +7,7 @@ import typer
 from signscope._version import __version__
 from signscope.cli import options as o
 from signscope.cli.door import Door, guarded
+from signscope.cli.reproduce import reproduce_figure
 
 app = typer.Typer(
     cls=Door,
@@ -162,3 +163,6 @@ def where(
         from signscope.cli.locate import run_where
 
         run_where(key, as_json=as_json)
+
+
+app.command("reproduce")(reproduce_figure)
