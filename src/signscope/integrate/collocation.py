@@ -88,7 +88,7 @@ class Stepper:
     def relax(self, modes: Tensor, lanes: Tensor, decay: Tensor, forcing: Tensor, share: Tensor) -> Tensor:
         """Modes after ``decay`` = sigma (m, n), a fraction ``share`` of the step's sigma: (m, n, modes)."""
         z = self.of(self.eigvals, lanes)[:, None, :] * decay[..., None]
-        kernel = exponential_moments(z, NUM_NODES)  # (5, m, n, modes)
+        kernel = exponential_moments(z, NUM_NODES)  # 5 of shape (m, n, modes)
         weights = forcing[:, None] * (share[..., None, None] ** self.powers)  # (m, n, sources, 5)
         weights = weights * decay[..., None, None]
         relaxed = modes[:, None, :] * torch.exp(-z)
@@ -108,7 +108,7 @@ class Stepper:
         assert rate is not None
         span = rate * length[:, None] * at
         poly = target @ self.to_monomial.T  # (m, 5)
-        kernel = exponential_moments(span, NUM_NODES)  # (5, m, n)
+        kernel = torch.stack(exponential_moments(span, NUM_NODES))  # (5, m, n)
         pushed = torch.einsum("mk,mnk,kmn->mn", poly, at[..., None] ** self.powers, kernel) * span
         old = memory[:, None] * -torch.expm1(-rate * time)[:, None]
         raw = torch.exp(-span) * old + pushed

@@ -10,7 +10,7 @@ _SMALL = 1.0  # below: series for the highest moment and downward recursion; abo
 _TERMS = 17  # 4! / (_TERMS + 5)! is below 1e-18
 
 
-def exponential_moments(z: Tensor, count: int) -> Tensor:
+def exponential_moments(z: Tensor, count: int) -> list[Tensor]:
     r"""Moments of the relaxation kernel over a unit interval.
 
     $$ E_k(z) = \int_0^1 e^{-z(1-u)} u^k \, du = k!\,\varphi_{k+1}(-z), \qquad k = 0, \dots, \text{count} - 1 $$
@@ -20,22 +20,21 @@ def exponential_moments(z: Tensor, count: int) -> Tensor:
         count: Number of moments, at least 1.
 
     Returns:
-        Shape (count, \*z.shape); relative error below 1e-14, differentiable in z.
+        ``count`` tensors of the shape of z; relative error below 1e-14, differentiable in z.
     """
+    series = _downward(z.clamp(max=_SMALL), count)
+    stiff = _upward(z.clamp(min=_SMALL), count)
     small = z < _SMALL
-    low = torch.where(small, z, torch.ones_like(z))
-    high = torch.where(small, torch.full_like(z, _SMALL), z)
-    series = _downward(low, count)
-    stiff = _upward(high, count)
-    return torch.stack([torch.where(small, s, u) for s, u in zip(series, stiff, strict=True)])
+    return [torch.where(small, s, u) for s, u in zip(series, stiff, strict=True)]
 
 
 def _downward(z: Tensor, count: int) -> list[Tensor]:
     top = count - 1
     # E_top = sum_m (-z)^m top! / (top + m + 1)!, by Horner's rule
-    total = torch.full_like(z, _series_coefficient(top, _TERMS))
+    coefficients = _series(top, z.dtype, z.device)
+    total = coefficients[_TERMS] * torch.ones_like(z)
     for m in range(_TERMS - 1, -1, -1):
-        total = total * z + _series_coefficient(top, m)
+        total = torch.addcmul(coefficients[m], total, z)
     moments = [total]
     for k in range(top, 0, -1):
         moments.append((1 - z * moments[-1]) / k)
@@ -43,8 +42,9 @@ def _downward(z: Tensor, count: int) -> list[Tensor]:
 
 
 @lru_cache
-def _series_coefficient(top: int, m: int) -> float:
-    return (-1) ** m * math.factorial(top) / math.factorial(top + m + 1)
+def _series(top: int, dtype: torch.dtype, device: torch.device) -> list[Tensor]:
+    exact = [(-1) ** m * math.factorial(top) / math.factorial(top + m + 1) for m in range(_TERMS + 1)]
+    return list(torch.tensor(exact, dtype=dtype, device=device))
 
 
 def _upward(z: Tensor, count: int) -> list[Tensor]:

@@ -56,9 +56,8 @@ def arcsine_matrix(cov: Matrix) -> Matrix:
         rounding of the quotient alone would cost 1e-8.
     """
     root = cov.diagonal().sqrt()
-    angles = torch.arcsin((cov / torch.outer(root, root)).clamp(-1, 1))
-    angles.fill_diagonal_(math.pi / 2)
-    return angles
+    angles = (cov / root[:, None]).div_(root).clamp_(-1, 1).arcsin_()  # in place: fresh pages cost as much as arcsin
+    return angles.fill_diagonal_(math.pi / 2)
 
 
 def noise_matrices(problem: LeastSquares, optimizer: str) -> list[Tensor]:
@@ -68,14 +67,17 @@ def noise_matrices(problem: LeastSquares, optimizer: str) -> list[Tensor]:
         return [cov.diagonal() if cov.is_diagonal else cov.dense()]
     root = cov.diagonal().sqrt()
     if optimizer == "signsgd":
-        return [root * (math.pi / 2) if cov.is_diagonal else _outer_scaled(arcsine_matrix(cov.dense()), root.sqrt())]
+        if cov.is_diagonal:
+            return [root * (math.pi / 2)]
+        half = root.sqrt()
+        return [arcsine_matrix(cov.dense()).mul_(half[:, None]).mul_(half)]
     if cov.is_diagonal:
         return [root, root]
     return [_outer_scaled(cov.dense(), root.rsqrt()), torch.diag(root)]
 
 
 def _outer_scaled(matrix: Tensor, scale: Tensor) -> Tensor:
-    return matrix * torch.outer(scale, scale)
+    return (matrix * scale[:, None]).mul_(scale)
 
 
 @equation("xiao2024", "risk ODE, SGD modes")
@@ -132,7 +134,7 @@ def _preconditioned(problem: LeastSquares) -> Spectrum:
 def _projected(base: Spectrum, noise: Tensor) -> Tensor:
     """g_j = lambda_j q_j' N q_j, one d x d product."""
     assert base.eigvecs is not None
-    return base.eigvals * (base.eigvecs * (noise @ base.eigvecs)).sum(0)
+    return base.eigvals * (noise @ base.eigvecs).mul_(base.eigvecs).sum(0)
 
 
 _BUILDERS = {"sgd": _sgd, "signsgd": _signsgd, "adam": _adam}

@@ -92,6 +92,6 @@ def _continue(moments: Tensor, decay: Tensor, noise: Tensor, step: Step, time: f
     sigma = (step.length * (step.alpha * primitive).sum()).clamp(min=0)
     share = sigma / step.decay.clamp(min=1e-300)
     z = decay * sigma
-    kernel = exponential_moments(z, len(powers))
+    kernel = torch.stack(exponential_moments(z, len(powers)))
     weights = step.forcing * share**powers * sigma  # (sources, 5)
     return moments * torch.exp(-z) + 2 * torch.einsum("sk,k...,s...->...", weights, kernel, noise)
