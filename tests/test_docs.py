@@ -21,7 +21,7 @@ from signscope.noise import USAGE
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-README, QUICKSTART = ROOT / "README.md", DOCS / "quickstart.md"
+README, QUICKSTART, OPTIMIZERS = ROOT / "README.md", DOCS / "quickstart.md", DOCS / "optimizers.md"
 PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
@@ -76,7 +76,7 @@ def without_windows():
     plt.close("all")
 
 
-@pytest.mark.parametrize("page", [README, QUICKSTART], ids=name)
+@pytest.mark.parametrize("page", [README, QUICKSTART, OPTIMIZERS], ids=name)
 def test_python_blocks_run(page, folder, without_windows):
     code = "\n".join(blocks(page, "python"))
     assert code

@@ -59,6 +59,26 @@ def test_agrees_with_the_matrix_equation(optimizer, quantity, schedule):
     np.testing.assert_allclose(curve.value, wanted, rtol=3e-6)
 
 
+@pytest.mark.parametrize("diagonal", [False, True])
+def test_any_quadratic_statistic(diagonal):
+    """E v'Qv for a matrix Q: a rank-one form, and K/2, which must give the risk back."""
+    problem = rotated()
+    if diagonal:
+        problem = LeastSquares(problem.cov.diagonal(), start=problem.start, target=problem.target, noise=0.3)
+    times, direction = np.linspace(0, 6, 7), np.random.default_rng(1).standard_normal(12)
+    form = np.outer(direction, direction)
+    options = {"lr": 0.4, "horizon": 6, "times": torch.tensor(times), "rtol": 1e-8}
+    wanted = matrix_equation(problem, "signsgd", lambda t: 0.4, 6, times, lambda k: form)
+    curve = predict(problem, "signsgd", quantity=form, **options)
+    np.testing.assert_allclose(curve.value, wanted, rtol=1e-5, atol=1e-8 * wanted.max())
+    assert curve.quantity == "quadratic"
+    risk = predict(problem, "signsgd", **options).value
+    half = predict(problem, "signsgd", quantity=0.5 * problem.cov.dense(), **options).value
+    torch.testing.assert_close(half, risk, rtol=1e-7, atol=0)
+    with pytest.raises(InvalidInput, match="must be finite and of shape"):
+        predict(problem, "signsgd", quantity=np.ones(3), **options)
+
+
 def test_diagonal_and_dense_routes_agree():
     variances = np.logspace(-2, 0.3, 9)
     gen = np.random.default_rng(0)

@@ -11,6 +11,7 @@ import torch
 
 from signscope._core.errors import InvalidInput
 from signscope.reproduce import run_figure, training
+from signscope.reproduce.augment import crop_and_flip
 from signscope.reproduce.datasets import load
 from signscope.reproduce.job import Job
 from signscope.reproduce.methods import METHODS
@@ -69,7 +70,14 @@ def test_measurements_are_those_of_the_network(digits):
 
 def test_equal_jobs_give_equal_results_and_every_field_moves_the_path(digits):
     assert path(JOB, digits) == path(JOB, digits)
-    for change in ({"lr": 2e-3}, {"beta": 0.5}, {"batch_size": 8}, {"seed": 1}, {"method": "signum"}):
+    for change in (
+        {"lr": 2e-3},
+        {"beta": 0.5},
+        {"batch_size": 8},
+        {"seed": 1},
+        {"method": "signum"},
+        {"augment": True},
+    ):
         assert path(replace(JOB, **change), digits)[-1] != path(JOB, digits)[-1]
 
 
@@ -212,6 +220,7 @@ def test_force_starts_anew_and_a_foreign_file_is_refused(tmp_path):
     [
         ({"data": "nothing"}, "unknown kind"),
         ({"model": "mlp"}, "does not fit digits"),
+        ({"augment": True}, "shakespeare holds characters"),
         ({"epochs": 0}, "epochs"),
         ({"batch_size": 200}, "exceeds the 256"),
         ({"num_seeds": 0}, "num_seeds"),
@@ -223,6 +232,70 @@ def test_bad_options_are_refused_before_anything_runs(options, message, tmp_path
     with pytest.raises(InvalidInput, match=message):
         run_figure("jiang2024-training", out=tmp_path / "new", **{"size": "small", **options})
     assert not (tmp_path / "new" / "runs.csv").exists()
+
+
+def test_resnets_are_those_of_the_literature(cifar_binary):
+    data = load(f"cifar10:{cifar_binary}")
+    nets = {name: build(name, data, seed=0) for name in ("resnet20", "resnet18")}
+    count = {name: sum(p.numel() for p in net.parameters()) for name, net in nets.items()}
+    assert count == {"resnet20": 269_722, "resnet18": 11_173_962}
+    blocks = [m for net in nets.values() for m in net if type(m).__name__ == "Block"]
+    assert len(blocks) == 9 + 8
+    assert not any(True for net in nets.values() for _ in net.buffers())  # nothing couples or remembers batches
+
+
+def test_resnet18_takes_a_step_with_augmentation(cifar_binary):
+    data = load(f"cifar10:{cifar_binary}").head(4)
+    rows = train(Job(data.name, 4, "resnet18", "ssvr", 1e-4, None, 2, 1.5, 1, 0, augment=True), data)
+    assert rows[-1]["steps"] == 2
+    assert rows[-1]["status"] == "ok"
+    assert rows[-1]["train_loss"] != rows[0]["train_loss"]
+
+
+def test_crops_and_flips_are_windows_of_the_padded_image_and_belong_to_the_batch():
+    x = torch.arange(1.0, 1 + 40 * 2 * 8 * 8).reshape(40, 2, 8, 8)
+    y = crop_and_flip(x, seed=3, batch=5)
+    assert torch.equal(y, crop_and_flip(x, seed=3, batch=5))
+    assert not torch.equal(y, crop_and_flip(x, seed=3, batch=6))
+    assert not torch.equal(y, crop_and_flip(x, seed=4, batch=5))
+    padded = torch.nn.functional.pad(x, (1, 1, 1, 1))
+    seen = set()
+    for row in range(40):
+        windows = {
+            (i, j, m): padded[row, :, i : i + 8, j : j + 8].flip(2) if m else padded[row, :, i : i + 8, j : j + 8]
+            for i in range(3)
+            for j in range(3)
+            for m in (False, True)
+        }
+        matches = [where for where, window in windows.items() if torch.equal(window, y[row])]
+        assert len(matches) == 1
+        seen.update(matches)
+    assert len(seen) > 12  # of 18
+
+
+def test_both_gradients_see_the_same_augmented_batch(digits, monkeypatch):
+    seen = []
+    real = Loop.loss
+    monkeypatch.setattr(Loop, "loss", lambda loop, batch: (seen.append(batch[0]), real(loop, batch))[1])
+    loop = Loop(replace(JOB, augment=True), digits, build("cnn", digits, seed=0), METHODS["ssvr"])
+    loop.optimizer.check_every = None
+    for _ in range(3):
+        assert loop.step()
+    assert len(seen) == 5
+    assert torch.equal(seen[1], seen[2])
+    assert torch.equal(seen[3], seen[4])
+    plain = next(shuffled(digits, JOB))[0]
+    assert not torch.equal(seen[0], plain)
+
+
+@pytest.mark.parametrize("first", [0, 4, 13])
+def test_augmented_batches_are_the_same_after_an_interruption(digits, first):
+    job = replace(JOB, augment=True)
+    whole, later = shuffled(digits, job), shuffled(digits, job, first=first)
+    for _ in range(first):
+        next(whole)
+    for _ in range(3):
+        assert torch.equal(next(whole)[0], next(later)[0])
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -32,7 +32,12 @@ Data = Annotated[
         rich_help_panel=_RUN,
     ),
 ]
-Model = Annotated[str | None, typer.Option(help="Training: cnn, resnet20, mlp or characters.", rich_help_panel=_RUN)]
+Model = Annotated[
+    str | None, typer.Option(help="Training: cnn, resnet20, resnet18, mlp or characters.", rich_help_panel=_RUN)
+]
+Augment = Annotated[
+    bool, typer.Option("--augment", help="Training: crop and mirror images at random.", rich_help_panel=_RUN)
+]
 Device = Annotated[str | None, typer.Option(help="Training: cpu, cuda, ...", rich_help_panel=_RUN)]
 Epochs = Annotated[float | None, typer.Option(help="Training: budget in passes.", rich_help_panel=_RUN)]
 BatchSize = Annotated[int | None, typer.Option(help="Training: rows per mini-batch.", rich_help_panel=_RUN)]
@@ -44,6 +49,7 @@ def reproduce_figure(
     size: Size = "full",
     data: Data = None,
     model: Model = None,
+    augment: Augment = False,
     device: Device = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
@@ -67,6 +73,7 @@ def reproduce_figure(
         typed = {
             "data": data,
             "model": model,
+            "augment": augment or None,
             "device": device,
             "epochs": epochs,
             "batch_size": batch_size,

@@ -20,7 +20,7 @@ from signscope.limits.gaussian import solve_risk
 from signscope.limits.rows import flow, prepare
 from signscope.limits.rows_moments import RowMoments
 from signscope.limits.stationary import undefined_reason
-from signscope.limits.statistics import QUANTITIES, quadratic_statistic
+from signscope.limits.statistics import Form, as_form, quadratic_statistic
 from signscope.problems import LeastSquares, as_problem
 from signscope.schedules import Constant, Schedule, as_schedule
 
@@ -42,7 +42,7 @@ def predict(
     times: Tensor | None = None,
     method: str = "auto",
     rtol: float = 1e-6,
-    quantity: str = "excess_risk",
+    quantity: Form = "excess_risk",
 ) -> Curve:
     """Predicted risk curve of ``optimizer`` on ``problem``.
 
@@ -58,7 +58,8 @@ def predict(
             driven by the data set's own rows, section 13. ``"exact"``: SGD's mean at this dimension, (4.2).
             ``"auto"``: rows for a problem made from data at batch size 1, gaussian otherwise.
         rtol: Relative tolerance of the solver; the flow on data rows is solved to 4e-3 at best.
-        quantity: ``"excess_risk"``, ``"distance"`` (squared) or ``"grad_norm"`` (squared).
+        quantity: ``"excess_risk"``, ``"distance"`` (squared), ``"grad_norm"`` (squared), or a symmetric matrix Q
+            of shape (d, d) for E v'Qv, equation (4.3).
 
     Returns:
         A `Curve`. A run that the theory rules out is a curve with status undefined or unstable and a message; its
@@ -70,8 +71,8 @@ def predict(
     """
     checks.one_of("predict", "optimizer", optimizer, OPTIMIZERS)
     checks.one_of("predict", "method", method, METHODS)
-    checks.one_of("predict", "quantity", quantity, QUANTITIES)
     problem = as_problem("predict", problem)
+    form = as_form("predict", quantity, problem.dim)
     grid = report_times("predict", horizon, times)
     schedule = as_schedule(lr, who="predict", horizon=float(grid[-1]))
     setting = Setting(
@@ -80,16 +81,16 @@ def predict(
         checks.betas("predict", betas),
     )
     rtol = checks.positive("predict", "rtol", rtol)
-    chosen = _method(problem, setting, method, quantity)
+    chosen = _method(problem, setting, method, form)
     reason = "" if chosen == "rows" else undefined_reason(problem, setting)
     if reason:
         value, status, message = _nothing(grid), "undefined", reason
     else:
-        value, status, message = _SOLVERS[chosen](problem, setting, schedule, grid, rtol, quantity)
+        value, status, message = _SOLVERS[chosen](problem, setting, schedule, grid, rtol, form)
     return Curve(
         time=grid,
         value=value,
-        quantity=quantity,
+        quantity=form if isinstance(form, str) else "quadratic",
         status=status,
         message=message,
         optimizer=optimizer,
@@ -114,18 +115,19 @@ def report_times(who: str, horizon: Any, times: Any) -> Tensor:
     return grid
 
 
-def _method(problem: LeastSquares, setting: Setting, method: str, quantity: str) -> str:
-    on_rows = problem.rows is not None and setting.batch_size == 1
+def _method(problem: LeastSquares, setting: Setting, method: str, form: Form) -> str:
+    named = isinstance(form, str)
+    on_rows = problem.rows is not None and setting.batch_size == 1 and named
     if method == "auto":
         return "rows" if on_rows else "gaussian"
     if method == "exact" and setting.optimizer != "sgd":
         raise Unsupported("predict: method 'exact' exists for sgd only; use 'gaussian'.")
-    if method == "exact" and quantity != "excess_risk":
-        raise Unsupported(f"predict: method 'exact' gives excess_risk only, not {quantity}; use 'gaussian'.")
+    if method == "exact" and not (named and form == "excess_risk"):
+        raise Unsupported("predict: method 'exact' gives excess_risk only; use 'gaussian' for other quantities.")
     if method == "rows" and problem.rows is None:
         raise Unsupported("predict: method 'rows' needs a problem made by LeastSquares.from_data.")
     if method == "rows" and not on_rows:
-        raise Unsupported("predict: method 'rows' covers batch_size 1 only; use 'gaussian'.")
+        raise Unsupported("predict: method 'rows' covers batch_size 1 and named quantities; use 'gaussian'.")
     return method
 
 
@@ -133,23 +135,23 @@ Answer = tuple[Tensor, Status, str]
 
 
 def _gaussian(
-    problem: LeastSquares, setting: Setting, schedule: Schedule, grid: Tensor, rtol: float, quantity: str
+    problem: LeastSquares, setting: Setting, schedule: Schedule, grid: Tensor, rtol: float, quantity: Form
 ) -> Answer:
-    keep = quantity != "excess_risk"
+    keep = not (isinstance(quantity, str) and quantity == "excess_risk")
     solution = solve_risk(problem, setting, schedule, grid, rtol=rtol, keep_steps=keep)
     value = quadratic_statistic(problem, setting, quantity, solution, grid) if keep else solution.risk[0]
     return (value, *_verdict(problem, setting, schedule, value, bool(solution.finished[0])))
 
 
 def _exact(
-    problem: LeastSquares, setting: Setting, schedule: Schedule, grid: Tensor, rtol: float, quantity: str
+    problem: LeastSquares, setting: Setting, schedule: Schedule, grid: Tensor, rtol: float, quantity: Form
 ) -> Answer:
     value = exact_sgd_risk(problem, schedule, grid, batch_size=setting.batch_size)
     return (value, *_verdict(problem, setting, schedule, value, bool(torch.isfinite(value).all())))
 
 
 def _rows(
-    problem: LeastSquares, setting: Setting, schedule: Schedule, grid: Tensor, rtol: float, quantity: str
+    problem: LeastSquares, setting: Setting, schedule: Schedule, grid: Tensor, rtol: float, quantity: Form
 ) -> Answer:
     found = flow(
         row_moments(problem),

@@ -1,10 +1,13 @@
 """Other quadratics of the displacement along a risk curve: squared distance and squared gradient norm."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from signscope._core import checks
 from signscope._core.equations import equation
-from signscope._core.errors import Unsupported
+from signscope._core.errors import InvalidInput, Unsupported
 from signscope.integrate import Solution, Step, exponential_moments
 from signscope.limits.coefficients import Setting
 from signscope.limits.spectrum import Spectrum, noise_matrices, spectrum
@@ -13,12 +16,30 @@ from signscope.problems import LeastSquares
 QUANTITIES = ("excess_risk", "distance", "grad_norm")
 """R = 1/2 v'Kv; ||v||^2; ||Kv||^2, each with v = theta - target."""
 
+Form = str | Tensor
+"""A quantity by name, or the symmetric matrix Q of v'Qv, shape (d, d)."""
+
+
+def as_form(who: str, quantity: Any, dim: int) -> Form:
+    """A name out of `QUANTITIES`, or a symmetric matrix as float64, or `InvalidInput`."""
+    if isinstance(quantity, str):
+        return checks.one_of(who, "quantity", quantity, QUANTITIES)
+    try:
+        form = torch.as_tensor(quantity, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        raise InvalidInput(f"{who}: `quantity` must be a name or a matrix, got {type(quantity).__name__}.") from None
+    if form.shape != (dim, dim) or not bool(torch.isfinite(form).all()):
+        raise InvalidInput(
+            f"{who}: `quantity` as a matrix must be finite and of shape ({dim}, {dim}), got {tuple(form.shape)}."
+        )
+    return (form + form.T) / 2
+
 
 @equation("signscope", "(4.3)")
 def quadratic_statistic(
-    problem: LeastSquares, setting: Setting, quantity: str, solution: Solution, times: Tensor
+    problem: LeastSquares, setting: Setting, quantity: Form, solution: Solution, times: Tensor
 ) -> Tensor:
-    r"""E v'Qv along an already solved risk curve, Q = I (``distance``) or K^2 (``grad_norm``).
+    r"""E v'Qv along an already solved risk curve, Q = I (``distance``), K^2 (``grad_norm``) or any matrix.
 
     The second-moment matrix Y in the eigenbasis of S obeys
     $$ \dot Y_{jk} = -\tfrac{\alpha}{2}(\lambda_j + \lambda_k) Y_{jk} + 2 b N_{jk}, \quad Y(0) = y_0 y_0', $$
@@ -28,7 +49,7 @@ def quadratic_statistic(
     Args:
         problem: The problem of the curve.
         setting: Its optimizer.
-        quantity: ``"distance"`` or ``"grad_norm"``.
+        quantity: ``"distance"``, ``"grad_norm"`` or Q itself, shape (d, d).
         solution: Result of the risk solve with its steps kept.
         times: Times in steps/dim, shape (num_times,).
 
@@ -36,12 +57,13 @@ def quadratic_statistic(
         Shape (num_times,).
 
     Notes:
-        O(d^2) per step and per time; O(d) for a diagonal covariance.
+        O(d^2) per step and per time; O(d) for a named quantity and a diagonal covariance.
     """
-    if problem.dim > 4000 and not problem.cov.is_diagonal:
-        raise Unsupported(f"{quantity}: needs dim x dim moments, dim = {problem.dim} is beyond 4000.")
     modes = spectrum(problem, setting.kernel)
-    parts = _diagonal_parts if modes.eigvecs is None else _dense_parts
+    separate = modes.eigvecs is None and isinstance(quantity, str)
+    if problem.dim > 4000 and not separate:
+        raise Unsupported(f"predict: this quantity needs dim x dim moments, and dim = {problem.dim} is beyond 4000.")
+    parts = _diagonal_parts if separate else _dense_parts
     decay, moments, noise, weight = parts(problem, setting, quantity, modes)
     values = []
     for step, inside in _steps_with_times(solution.steps, times):
@@ -52,19 +74,24 @@ def quadratic_statistic(
 
 
 def _dense_parts(
-    problem: LeastSquares, setting: Setting, quantity: str, modes: Spectrum
+    problem: LeastSquares, setting: Setting, quantity: Form, modes: Spectrum
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    vecs, eigvals = modes.eigvecs, modes.eigvals
-    assert vecs is not None
+    eigvals = modes.eigvals
+    vecs = torch.eye(problem.dim, dtype=torch.float64) if modes.eigvecs is None else modes.eigvecs
     y0 = vecs.T @ (modes.scale * problem.displacement)
-    noise = torch.stack([vecs.T @ n @ vecs for n in noise_matrices(problem, setting.kernel)])
+    sources = [torch.diag(n) if n.ndim == 1 else n for n in noise_matrices(problem, setting.kernel)]
+    noise = torch.stack([vecs.T @ n @ vecs for n in sources])
     back = vecs / modes.scale[:, None]  # v = back @ (coordinates of y)
-    image = back if quantity == "distance" else problem.cov.matvec(back.T).T
-    return 0.5 * (eigvals[:, None] + eigvals), torch.outer(y0, y0), noise, image.T @ image
+    if isinstance(quantity, Tensor):
+        weight = back.T @ quantity @ back
+    else:
+        image = back if quantity == "distance" else problem.cov.matvec(back.T).T
+        weight = image.T @ image
+    return 0.5 * (eigvals[:, None] + eigvals), torch.outer(y0, y0), noise, weight
 
 
 def _diagonal_parts(
-    problem: LeastSquares, setting: Setting, quantity: str, modes: Spectrum
+    problem: LeastSquares, setting: Setting, quantity: Form, modes: Spectrum
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     noise = torch.stack(noise_matrices(problem, setting.kernel))
     weight = modes.scale**-2

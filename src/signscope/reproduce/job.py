@@ -20,6 +20,7 @@ class Job:
         epochs: Budget: passes over the training rows, counted in gradient calls.
         points: Measurements after the first.
         seed: Of initialisation and batches; runs of different methods with one seed share both.
+        augment: Whether the mini-batches are randomly cropped and mirrored.
     """
 
     data: str
@@ -32,6 +33,7 @@ class Job:
     epochs: float
     points: int
     seed: int
+    augment: bool = False
 
     @property
     def period(self) -> int:

@@ -25,26 +25,38 @@ class CharacterModel(nn.Module):
 
 
 class Block(nn.Module):
-    """Two 3 x 3 convolutions with a parameter-free short cut, as in the CIFAR form of ResNet."""
+    """Two 3 x 3 convolutions with a short cut, the residual block of the CIFAR forms of ResNet.
 
-    def __init__(self, channels: int, out: int, stride: int) -> None:
+    Args:
+        channels: Of the input.
+        out: Channels of the output.
+        stride: Of the first convolution and of the short cut.
+        project: Where the shape changes, the short cut is a normalised 1 x 1 convolution; otherwise it skips pixels
+            and pads with zero channels, without parameters.
+    """
+
+    def __init__(self, channels: int, out: int, *, stride: int, project: bool) -> None:
         super().__init__()
         self.first, self.norm = nn.Conv2d(channels, out, 3, stride, 1, bias=False), _norm(out)
         self.second, self.last_norm = nn.Conv2d(out, out, 3, 1, 1, bias=False), _norm(out)
         self.stride, self.extra = stride, out - channels
+        project = project and (stride > 1 or out > channels)
+        self.short = nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False), _norm(out)) if project else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (rows, out, height / stride, width / stride)."""
         y = self.last_norm(self.second(torch.relu(self.norm(self.first(x)))))
-        short = nn.functional.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.extra))
-        return torch.relu(y + short)
+        if self.short is not None:
+            return torch.relu(y + self.short(x))
+        skipped = x[:, :, :: self.stride, :: self.stride]
+        return torch.relu(y + nn.functional.pad(skipped, (0, 0, 0, 0, 0, self.extra)))
 
 
 def build(model: str | None, data: Dataset, *, seed: int) -> nn.Module:
     """A freshly initialised network; the global random state is left alone.
 
     Args:
-        model: "cnn", "resnet20", "mlp" or "characters"; None takes the one for the kind of data.
+        model: "cnn", "resnet20", "resnet18", "mlp" or "characters"; None takes the one for the kind of data.
         data: Its shapes set input and output.
         seed: Of the initialisation.
 
@@ -77,14 +89,26 @@ def small_cnn(data: Dataset) -> nn.Module:
 
 
 def resnet20(data: Dataset) -> nn.Module:
-    """ResNet-20 in its CIFAR form with group norm: batch norm would couple the components of the finite sum."""
-    layers: list[nn.Module] = [nn.Conv2d(data.train_x.shape[1], 16, 3, padding=1, bias=False), _norm(16), nn.ReLU()]
-    channels = 16
-    for out in (16, 32, 64):
-        for index in range(3):
-            layers.append(Block(channels, out, stride=2 if index == 0 and out > 16 else 1))
+    """ResNet-20 in its CIFAR form: 269,722 weights on CIFAR-10."""
+    return _resnet(data, widths=(16, 32, 64), blocks=3, project=False)
+
+
+def resnet18(data: Dataset) -> nn.Module:
+    """ResNet-18 in its CIFAR form (a 3 x 3 stem, no first pooling): 11,173,962 weights on CIFAR-10."""
+    return _resnet(data, widths=(64, 128, 256, 512), blocks=2, project=True)
+
+
+def _resnet(data: Dataset, *, widths: tuple[int, ...], blocks: int, project: bool) -> nn.Module:
+    """Stages of residual blocks with group norm: batch norm would couple the components of the finite sum."""
+    channels = widths[0]
+    stem = nn.Conv2d(data.train_x.shape[1], channels, 3, padding=1, bias=False)
+    layers: list[nn.Module] = [stem, _norm(channels), nn.ReLU()]
+    for out in widths:
+        for index in range(blocks):
+            stride = 2 if index == 0 and out > widths[0] else 1
+            layers.append(Block(channels, out, stride=stride, project=project))
             channels = out
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, data.num_classes))
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, data.num_classes))
 
 
 def mlp(data: Dataset) -> nn.Module:
@@ -99,6 +123,7 @@ def _norm(channels: int) -> nn.GroupNorm:
 NETWORKS: dict[str, tuple[str | None, Callable[[Dataset], nn.Module]]] = {
     "cnn": ("images", small_cnn),
     "resnet20": ("images", resnet20),
+    "resnet18": ("images", resnet18),
     "mlp": ("features", mlp),
     "characters": ("characters", lambda data: CharacterModel(data.num_classes)),
 }

@@ -62,6 +62,7 @@ def jiang2024_training(
     size: str = "full",
     data: str = BUNDLED,
     model: str | None = None,
+    augment: bool = False,
     device: str = "cpu",
     epochs: float | None = None,
     batch_size: int | None = None,
@@ -81,7 +82,9 @@ def jiang2024_training(
         size: "full" (minutes at its default data) or "small" (seconds, one rate, 256 rows: a test of the machinery).
         data: One or more of "digits", "shakespeare", "cifar10:PATH", "fashion_mnist:PATH", "imdb:PATH", "FILE" as in
             "shakespeare:FILE", separated by commas. The ablation is on the first.
-        model: "cnn", "resnet20", "mlp" or "characters"; None takes the one for the data.
+        model: "cnn", "resnet20", "resnet18", "mlp" or "characters"; None takes the one for the data.
+        augment: Crop and mirror the mini-batches of images at random, alike for all methods and points; full
+            gradients (measurements, checkpoints of SignSVRG and SSVR-FS) stay those of the rows as they are.
         device: Such as "cpu" or "cuda".
         epochs: Budget in passes over the training rows; None: 20, or 5 from 5,000 rows on.
         batch_size: Rows per mini-batch; None: 32, 64 from 5,000 and 128 from 20,000 rows on.
@@ -101,7 +104,16 @@ def jiang2024_training(
     chosen = replace(chosen, num_seeds=_whole("num_seeds", num_seeds, chosen.num_seeds))
     seeds = [checks.integer(NAME, "seed", seed, minimum=0) + k for k in range(chosen.num_seeds)]
     tasks = [
-        _task(spec.strip(), chosen, model=model, device=device, epochs=epochs, batch_size=batch_size, seeds=seeds)
+        _task(
+            spec.strip(),
+            chosen,
+            model=model,
+            augment=augment,
+            device=device,
+            epochs=epochs,
+            batch_size=batch_size,
+            seeds=seeds,
+        )
         for spec in data.split(",")
     ]
     folder = prepare(out, names=(), force=True, who=NAME)
@@ -200,6 +212,7 @@ def _task(
     size: Size,
     *,
     model: str | None,
+    augment: bool,
     device: str,
     epochs: float | None,
     batch_size: int | None,
@@ -207,6 +220,8 @@ def _task(
 ) -> Task:
     data = load(spec).head(size.rows)
     rows = len(data.train_x)
+    if augment and data.kind != "images":
+        raise InvalidInput(f"{NAME}: `augment` crops and mirrors images; {data.name} holds {data.kind}.")
     build(model, data, seed=0)  # refuses a network that does not fit before anything runs
     rows_per_batch = _whole("batch_size", batch_size, 32 if rows < 5_000 else 64 if rows < 20_000 else 128)
     if rows_per_batch * max(size.batch_factors) > rows:
@@ -226,6 +241,7 @@ def _task(
         epochs=float(passes),
         points=size.points,
         seed=0,
+        augment=augment,
     )
     return Task(_moved(data, device), base, seeds)
 

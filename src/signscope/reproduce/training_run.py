@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from signscope._core.random import stream
 from signscope.optim import FullGradient
+from signscope.reproduce.augment import crop_and_flip
 from signscope.reproduce.datasets import Dataset
 from signscope.reproduce.job import Job
 from signscope.reproduce.methods import METHODS, Method
@@ -96,14 +97,18 @@ class Loop:
 def shuffled(data: Dataset, job: Job, *, first: int = 0) -> Iterator[Batch]:
     """Mini-batches of full size from number ``first`` on, every row once per pass, without end.
 
-    Rows that do not fill a batch are left out; each pass leaves out others.
+    Rows that do not fill a batch are left out; each pass leaves out others. An augmented batch is stored as it is
+    yielded, so that a method with two gradients sees it unchanged at both points. Measurements and full gradients
+    are of the rows as they are.
     """
-    rng, skipped = stream(job.seed, "batches", job.batch_size), first
+    rng, skipped, number = stream(job.seed, "batches", job.batch_size), first, first
     while True:
         order = torch.from_numpy(rng.permutation(job.rows)).to(data.train_x.device)
         for i in range(min(skipped, job.period), job.period):
             chosen = order[i * job.batch_size : (i + 1) * job.batch_size]
-            yield data.train_x[chosen], data.train_y[chosen]
+            x = data.train_x[chosen]
+            yield crop_and_flip(x, seed=job.seed, batch=number) if job.augment else x, data.train_y[chosen]
+            number += 1
         skipped = max(0, skipped - job.period)
 
 
