@@ -14,8 +14,8 @@ from torch import Tensor
 
 from signscope.optim import lists
 
-PIECE = 2**19
-"""Entries of a piece: its temporaries (2 MB in float32) stay in cache, and calls stay few."""
+PIECE = 2**20
+"""Entries of a piece: its temporary (4 MB in float32) stays in cache, and calls stay few."""
 SMALL = 2**15
 """Below this size a tensor costs more in calls than in memory traffic, and joins a list."""
 
