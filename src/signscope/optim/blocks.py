@@ -16,6 +16,8 @@ from signscope.optim import lists
 
 PIECE = 2**20
 """Entries of a piece: its temporary (4 MB in float32) stays in cache, and calls stay few."""
+LISTED = 2**18
+"""Entries of a list of small tensors: what one list operation leaves in cache, the next one finds there."""
 SMALL = 2**15
 """Below this size a tensor costs more in calls than in memory traffic, and joins a list."""
 
@@ -45,7 +47,7 @@ def partition(rows: Iterable[Row], *, pieces: bool, foreach: bool | None) -> Ite
         key = (param.device, param.dtype, row["grad"].dtype)
         gathered[key].append(row)
         sizes[key] += size
-        if foreach is None and on_cpu and sizes[key] >= PIECE:  # what lies in one list should stay in cache
+        if foreach is None and on_cpu and sizes[key] >= LISTED:  # what lies in one list should stay in cache
             yield _columns(gathered.pop(key))
             del sizes[key]
     for group in gathered.values():
