@@ -60,8 +60,8 @@ def plot_panels(panels: Sequence[Panel], *, title: str = "") -> "Figure":
         ax.set_title(panel.title, fontsize=11)
         ax.label_outer()
         if panel.notes:
-            place = {"transform": ax.transAxes, "ha": "right", "va": "bottom"}
-            ax.text(1.0, 1.015, "\n".join(panel.notes), fontsize=8.5, color="#555555", **place)
+            place = {"transform": ax.transAxes, "ha": "left", "va": "bottom"}  # curves fall: this corner is free
+            ax.text(0.02, 0.03, "\n".join(panel.notes), fontsize=8.5, color="#555555", **place)
     if curves:
         add_legends(axes[-1], curves, styles, aside=any(p.aside for p in panels))
     if title:
