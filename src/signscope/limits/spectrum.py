@@ -31,6 +31,7 @@ class Spectrum:
     scale: Tensor
 
 
+_ROWS_AT_ONCE = 256  # of Ksig: 4 MB at d = 2000, and enough for a product at full speed
 _CACHE: "WeakKeyDictionary[LeastSquares, dict[str, Spectrum]]" = WeakKeyDictionary()
 
 
@@ -55,9 +56,14 @@ def arcsine_matrix(cov: Matrix) -> Matrix:
         Ksig, entries in [-pi/2, pi/2]. The diagonal is pi/2 exactly: arcsin has infinite slope at 1, so that
         rounding of the quotient alone would cost 1e-8.
     """
-    root = cov.diagonal().sqrt()
-    angles = (cov / root[:, None]).div_(root).clamp_(-1, 1).arcsin_()  # in place: fresh pages cost as much as arcsin
-    return angles.fill_diagonal_(math.pi / 2)
+    return _arcsines(cov, cov.diagonal().rsqrt(), slice(0, len(cov)), slice(0, len(cov)))
+
+
+def _arcsines(cov: Tensor, inverse: Tensor, rows: slice, columns: slice) -> Tensor:
+    """A block of Ksig whose first row and column are the same coordinate, from K and 1 / standard deviations."""
+    angles = (cov[rows, columns] * inverse[rows, None]).mul_(inverse[columns]).clamp_(-1, 1).arcsin_()
+    angles.diagonal().fill_(math.pi / 2)
+    return angles
 
 
 def noise_matrices(problem: LeastSquares, optimizer: str) -> list[Tensor]:
@@ -99,8 +105,7 @@ def _signsgd(problem: LeastSquares) -> Spectrum:
     base = _preconditioned(problem)
     if base.eigvecs is None:
         return Spectrum(base.eigvals, base.start, (math.pi / 2 * base.eigvals**2)[None], None, base.scale)
-    (noise,) = noise_matrices(problem, "signsgd")
-    return Spectrum(base.eigvals, base.start, _projected(base, noise)[None], base.eigvecs, base.scale)
+    return Spectrum(base.eigvals, base.start, _sign_sources(problem, base)[None], base.eigvecs, base.scale)
 
 
 @equation("signscope", "(9.1) modes of Adam at any beta2")
@@ -131,10 +136,22 @@ def _preconditioned(problem: LeastSquares) -> Spectrum:
     return kept["preconditioned"]
 
 
-def _projected(base: Spectrum, noise: Tensor) -> Tensor:
-    """g_j = lambda_j q_j' N q_j, one d x d product."""
+def _sign_sources(problem: LeastSquares, base: Spectrum) -> Tensor:
+    """g_j = lambda_j q_j' N q_j, shape (d,), with N = D^1/2 Ksig D^1/2.
+
+    Ksig is made and used some rows at a time, from the diagonal on: the rows stay in cache, the d x d matrix is
+    never stored, and symmetry halves the product.
+    """
     assert base.eigvecs is not None
-    return base.eigvals * (noise @ base.eigvecs).mul_(base.eigvecs).sum(0)
+    cov, inverse = problem.cov.dense(), problem.cov.diagonal().rsqrt()
+    scaled = base.eigvecs * base.scale[:, None]
+    forms = torch.zeros_like(base.eigvals)
+    for first in range(0, problem.dim, _ROWS_AT_ONCE):
+        rows, columns = slice(first, min(first + _ROWS_AT_ONCE, problem.dim)), slice(first, problem.dim)
+        block = _arcsines(cov, inverse, rows, columns)
+        block[:, : len(block)] *= 0.5  # both triangles of the square on the diagonal are here
+        forms += (block @ scaled[columns]).mul_(scaled[rows]).sum(0)
+    return 2 * base.eigvals * forms
 
 
 _BUILDERS = {"sgd": _sgd, "signsgd": _signsgd, "adam": _adam}
