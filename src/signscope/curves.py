@@ -70,7 +70,7 @@ class Curve:
     @property
     def final(self) -> float:
         """The value at the last time; NaN where the curve is empty."""
-        return float(self.value[-1]) if len(self.value) else float("nan")
+        return float(self.value[-1].detach()) if len(self.value) else float("nan")
 
     @property
     def failed(self) -> bool:

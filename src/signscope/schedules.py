@@ -5,12 +5,14 @@ Kinks are listed in ``breakpoints`` so that integrators can step onto them.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from signscope._core import checks
 from signscope._core.errors import InvalidInput
@@ -36,10 +38,26 @@ class Schedule(ABC):
         return float(self(torch.zeros((), dtype=torch.float64)).detach())
 
     def describe(self) -> dict[str, Any]:
-        """Name and numbers, ready for JSON."""
+        """Name and numbers, ready for JSON; `as_schedule` reads it back."""
         numbers = {f.name: getattr(self, f.name) for f in fields(self)}  # pyright: ignore[reportArgumentType]
-        plain = {k: v.tolist() if isinstance(v, Tensor) else v for k, v in numbers.items()}
-        return {"schedule": type(self).__name__, **plain}
+        return {"schedule": type(self).__name__, **{name: _plain(value) for name, value in numbers.items()}}
+
+    def torch_scheduler(self, optimizer: Optimizer, *, dim: int, last_epoch: int = -1) -> LRScheduler:
+        """This schedule for any torch optimizer: update k is made at torch's lr = schedule(k / dim) / dim.
+
+        Args:
+            optimizer: Its parameter groups all get this rate; what lr they had is not read.
+            dim: Steps in one unit of time; on a least-squares problem its number of coordinates.
+            last_epoch: Updates already made when a run is resumed, minus 1; -1 for a new one.
+
+        Returns:
+            A `torch.optim.lr_scheduler.LRScheduler`: call ``step()`` after every update. Its ``state_dict`` holds
+            the position, not the schedule.
+
+        Raises:
+            InvalidInput: ``dim`` is not a whole number above 0, or ``optimizer`` is not torch's.
+        """
+        return _TorchScheduler(optimizer, self, dim=dim, last_epoch=last_epoch)
 
 
 @dataclass(frozen=True)
@@ -129,20 +147,26 @@ class WarmupStableDecay(Schedule):
 
 
 @dataclass(frozen=True)
-class PiecewiseConstant(Schedule):
-    """``values[i]`` from ``times[i]`` up to ``times[i + 1]``; ``times[0]`` is 0. Differentiable in ``values``."""
+class _Pieces(Schedule):
+    """Times that start at 0 and increase, with one value each."""
 
     times: tuple[float, ...]
     values: Tensor | tuple[float, ...]
 
     def __post_init__(self) -> None:
+        who = type(self).__name__
         if len(self.times) != len(self.values) or not self.times or self.times[0] != 0:
             raise InvalidInput(
-                f"PiecewiseConstant: needs times starting at 0 and as many values, got {len(self.times)} times "
+                f"{who}: needs times starting at 0 and as many values, got {len(self.times)} times "
                 f"and {len(self.values)} values."
             )
-        if any(b <= a for a, b in zip(self.times, self.times[1:], strict=False)):
-            raise InvalidInput("PiecewiseConstant: `times` must increase.")
+        if not all(b > a for a, b in zip(self.times, self.times[1:], strict=False)):
+            raise InvalidInput(f"{who}: `times` must increase.")
+
+
+@dataclass(frozen=True)
+class PiecewiseConstant(_Pieces):
+    """``values[i]`` from ``times[i]`` up to ``times[i + 1]``; ``times[0]`` is 0. Differentiable in ``values``."""
 
     def __call__(self, time: Tensor) -> Tensor:
         """The value of the piece that holds ``time``."""
@@ -153,6 +177,26 @@ class PiecewiseConstant(Schedule):
     @property
     def breakpoints(self) -> tuple[float, ...]:
         """Where the pieces meet."""
+        return self.times[1:]
+
+
+@dataclass(frozen=True)
+class PiecewiseLinear(_Pieces):
+    """Straight lines through ``values[i]`` at ``times[i]``, constant after the last. Differentiable in ``values``."""
+
+    def __call__(self, time: Tensor) -> Tensor:
+        """Interpolates linearly."""
+        knots = torch.tensor(self.times, dtype=time.dtype, device=time.device)
+        values = torch.as_tensor(self.values, dtype=time.dtype, device=time.device)
+        if len(knots) == 1:
+            return values[0] * torch.ones_like(time)
+        left = (torch.bucketize(time, knots, right=True) - 1).clamp(0, len(knots) - 2)
+        share = ((time - knots[left]) / (knots[left + 1] - knots[left])).clamp(0, 1)
+        return torch.lerp(values[left], values[left + 1], share)
+
+    @property
+    def breakpoints(self) -> tuple[float, ...]:
+        """Where the lines meet."""
         return self.times[1:]
 
 
@@ -181,19 +225,102 @@ class Function(Schedule):
         }
 
 
+class _TorchScheduler(LRScheduler):
+    """See `Schedule.torch_scheduler`."""
+
+    def __init__(self, optimizer: Optimizer, schedule: Schedule, *, dim: int, last_epoch: int) -> None:
+        if not isinstance(optimizer, Optimizer):
+            raise InvalidInput(f"torch_scheduler: `optimizer` must be torch's, got {type(optimizer).__name__}.")
+        self.schedule = schedule
+        self.dim = checks.integer("torch_scheduler", "dim", dim, minimum=1)
+        checks.integer("torch_scheduler", "last_epoch", last_epoch, minimum=-1)
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float | Tensor]:
+        """The optimizer's lr of the next update, for every parameter group."""
+        time = torch.tensor(self.last_epoch / self.dim, dtype=torch.float64)
+        return [float(self.schedule(time).detach()) / self.dim] * len(self.optimizer.param_groups)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The position; the schedule is given again when a run is resumed."""
+        return {key: value for key, value in super().state_dict().items() if key != "schedule"}
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """A learning rate and a batch size for every piece of a run: both hold from ``times[i]`` up to ``times[i + 1]``.
+
+    Attributes:
+        times: Starts of the pieces, in steps/dim, from 0, increasing.
+        rates: The theory's rate in each piece.
+        batch_sizes: Rows per update in each piece.
+        horizon: End of the run, in steps/dim.
+    """
+
+    times: tuple[float, ...]
+    rates: tuple[float, ...]
+    batch_sizes: tuple[int, ...]
+    horizon: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "times", tuple(self.times))
+        object.__setattr__(self, "rates", tuple(self.rates))
+        sizes = tuple(checks.integer("BatchPlan", "batch_sizes", size, minimum=1) for size in self.batch_sizes)
+        object.__setattr__(self, "batch_sizes", sizes)
+        as_schedule(self.lr, who="BatchPlan", horizon=checks.positive("BatchPlan", "horizon", self.horizon))
+        if len(sizes) != len(self.times) or not self.times[-1] < self.horizon:
+            raise InvalidInput(
+                f"BatchPlan: needs one batch size per piece and pieces before the horizon {self.horizon:g}, got "
+                f"{len(self.times)} pieces, the last at {self.times[-1]:g}, and {len(sizes)} batch sizes."
+            )
+
+    @property
+    def lr(self) -> PiecewiseConstant:
+        """The rate alone."""
+        return PiecewiseConstant(self.times, self.rates)
+
+    @property
+    def samples(self) -> float:
+        """Rows that the run uses, per dim."""
+        ends = (*self.times[1:], self.horizon)
+        return sum(b * (end - start) for b, start, end in zip(self.batch_sizes, self.times, ends, strict=True))
+
+    def updates(self, dim: int) -> list[tuple[int, float]]:
+        """(batch size, torch's lr) of every update of a run with ``dim`` steps per unit of time."""
+        count = int(self.horizon * checks.integer("updates", "dim", dim, minimum=1) * (1 + 1e-12))
+        steps = torch.arange(count, dtype=torch.float64) / dim
+        pieces = torch.bucketize(steps, torch.tensor(self.times[1:], dtype=torch.float64), right=True)
+        return [(self.batch_sizes[piece], self.rates[piece] / dim) for piece in pieces.tolist()]
+
+    def describe(self) -> dict[str, Any]:
+        """Name and numbers, ready for JSON; ``BatchPlan(**numbers)`` reads them back."""
+        return {"schedule": "BatchPlan", **{f.name: _plain(getattr(self, f.name)) for f in fields(self)}}
+
+
+SHAPES: dict[str, type[Schedule]] = {
+    shape.__name__: shape for shape in (Constant, Linear, Cosine, WarmupStableDecay, PiecewiseConstant, PiecewiseLinear)
+}
+"""The schedules that `Schedule.describe` writes and `as_schedule` reads."""
+
+
 def as_schedule(
-    lr: "float | Tensor | Schedule | Callable[[Tensor], Tensor]", *, who: str, horizon: float | None = None
+    lr: "float | Tensor | Schedule | Mapping[str, Any] | Callable[[Tensor], Tensor]",
+    *,
+    who: str,
+    horizon: float | None = None,
 ) -> Schedule:
     """The schedule behind an ``lr=`` argument.
 
     Args:
-        lr: A positive number, a schedule, or a function of time (steps/dim).
+        lr: A positive number, a schedule, what `Schedule.describe` gave, or a function of time (steps/dim).
         who: Name of the calling function, for messages.
         horizon: Where given, the rates up to it are checked on a grid and at the break-points.
 
     Raises:
         InvalidInput: The rate is not a positive finite number, or a schedule is negative or not finite somewhere.
     """
+    if isinstance(lr, Mapping):
+        lr = _described(lr, who)
     if not isinstance(lr, Schedule) and not callable(lr):
         if isinstance(lr, bool):
             raise InvalidInput(f"{who}: `lr` must be a number or a schedule, got {lr}.")
@@ -201,6 +328,34 @@ def as_schedule(
     schedule = lr if isinstance(lr, Schedule) else Function(lr)
     _check_rates(schedule, who, horizon)
     return schedule
+
+
+def _described(description: Mapping[str, Any], who: str) -> Schedule:
+    """The schedule that a description of it names."""
+    name = description.get("schedule")
+    if name not in SHAPES:
+        raise InvalidInput(f"{who}: `lr` as a description needs `schedule` out of {', '.join(SHAPES)}; got {name!r}.")
+    known = [f.name for f in fields(SHAPES[name])]  # pyright: ignore[reportArgumentType]
+    numbers = {key: value for key, value in description.items() if key != "schedule"}
+    unknown = [key for key in numbers if key not in known]
+    try:
+        if unknown:
+            raise TypeError(f"it has no {unknown[0]!r}, only {', '.join(known)}")
+        checked = {key: _numbers(value) for key, value in numbers.items()}
+        return SHAPES[name](**checked)
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f"{who}: `lr` is not a description of a {name} schedule: {error}.") from None
+
+
+def _numbers(value: Any) -> Any:
+    return tuple(float(v) for v in value) if isinstance(value, list | tuple) else float(value)
+
+
+def _plain(value: Any) -> Any:
+    """Tensors and tuples as JSON has them."""
+    if isinstance(value, Tensor):
+        return value.tolist()
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _check_rates(schedule: Schedule, who: str, horizon: float | None) -> None:

@@ -87,3 +87,17 @@ def exact_sgd(rows, *, lr, steps):
         second = second - g * (cross + cross.T) + g**2 * (x.T * square) @ x / n
         mean = mean - g * (cov @ mean - x.T @ eps / n)
     return torch.as_tensor(np.array(risks))
+
+
+def long_run_means(rows, *, lr, steps, skip, num_runs, seed=0):
+    """Displacement of every signSGD run averaged over the steps after ``skip``, from the target; (num_runs, d)."""
+    x, eps = rows.features.numpy(), rows.residuals.numpy()
+    rng = np.random.default_rng(seed)
+    v, total, signs = np.zeros((num_runs, x.shape[1])), np.zeros((num_runs, x.shape[1])), np.sign(x)
+    for step in range(steps):
+        drawn = rng.integers(len(x), size=num_runs)
+        residual = np.einsum("ri,ri->r", x[drawn], v) - eps[drawn]
+        v -= lr / x.shape[1] * np.sign(residual)[:, None] * signs[drawn]
+        if step >= skip:
+            total += v
+    return total / (steps - skip)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from helpers.rows_data import as_rows, digits, skewed, standardised
-from signscope.limits import rows_moments
+from signscope.limits import rows_moments, rows_whole
 from signscope.limits.rows_moments import prepare
 from signscope.limits.rows_propagator import propagator
 from signscope.limits.rows_stability import max_stable_lr, stationary_covariance
@@ -63,7 +63,7 @@ def test_subset_keeps_the_noise_power_and_its_orthogonality():
     part = prepare(rows, max_rows=1000, seed=3)
     assert part.is_subset
     assert part.num_rows == 1000
-    assert part.noise_mean.abs().max() < 1e-12
+    assert (part.features.T @ part.residuals).abs().max() < 1e-9
     whole = prepare(rows)
     assert not whole.is_subset
     torch.testing.assert_close(part.cov, whole.cov)
@@ -166,3 +166,59 @@ def test_stationary_covariance_solves_the_discrete_fixed_point():
         step = torch.eye(data.dim, dtype=torch.float64) - g * torch.outer(row, row)
         moved += (step @ cov @ step.T + g**2 * eps**2 * torch.outer(row, row)) / len(x)
     torch.testing.assert_close(moved, cov, rtol=1e-6, atol=1e-8 * float(cov.abs().max()))
+
+
+@pytest.mark.parametrize("diagonal", [True, False])
+def test_drifts_side_by_side_move_like_one_after_the_other(diagonal):
+    gen = torch.Generator().manual_seed(4)
+    root = torch.randn(5, 5, generator=gen, dtype=torch.float64)
+    jacobian = root.diagonal().abs() if diagonal else root @ root.T + 0.2 * root
+    several = propagator(jacobian, root, root @ root.T, 2.0)
+    for k in range(5):
+        alone = propagator(jacobian, root[:, k].clone(), root @ root.T, 2.0)
+        torch.testing.assert_close(several.shift[:, k], alone.shift)
+        torch.testing.assert_close(several.doubled().shift[:, k], alone.doubled().shift)
+
+
+def test_single_precision_propagator_is_close_and_given_up_for_long_spans():
+    gen = torch.Generator().manual_seed(5)
+    root = torch.randn(30, 30, generator=gen, dtype=torch.float64) / 5
+    jacobian, drift, noise = root @ root.T, root[0].clone(), root @ root.T
+    exact, rough = (propagator(jacobian, drift, noise, 3.0, single=single) for single in (False, True))
+    assert 0 < float((exact.decay - rough.decay).abs().max()) < 2e-5
+    torch.testing.assert_close(rough.shift, exact.shift, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(rough.added, exact.added, rtol=1e-4, atol=1e-5)
+    assert torch.equal(propagator(jacobian, drift, noise, 1e4, single=True).decay,
+                       propagator(jacobian, drift, noise, 1e4).decay)
+
+
+def test_averages_over_all_rows_in_blocks_equal_those_in_one_piece(monkeypatch):
+    rows = skewed(num_rows=500)
+    mean, cov, _ = random_state(5)
+    whole = rows_whole.Whole(rows.features, rows.residuals)
+    monkeypatch.setattr(rows_whole, "BLOCK", 64)
+    wanted = prepare(rows).sign_local(mean, cov, 1e-12)
+    drift, jacobian = whole.sign_drift(mean, cov, 1e-12)
+    torch.testing.assert_close(drift, wanted.drift, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(jacobian, wanted.jacobian, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(whole.sign_second(), wanted.second, rtol=1e-14, atol=1e-14)
+
+
+def test_rows_that_take_part_in_every_average_are_bounded():
+    sizes = {dim: rows_moments._affordable(dim) for dim in (1, 50, 400, 3000)}
+    assert sizes == {1: 20_000_000, 50: 400_000, 400: 6250, 3000: 36_000}
+
+
+@pytest.mark.parametrize("kind", ["sign", "gradient"])
+def test_what_a_row_brings_again_is_less_than_all_the_noise(kind):
+    data = prepare(skewed())
+    mean, cov, gen = random_state(data.dim)
+    local = (data.sign_local(mean, cov, 1e-12, between=True) if kind == "sign"
+             else data.gradient_local(mean, cov, between=True))
+    draws = torch.randn(40_000, data.dim, generator=gen, dtype=torch.float64)
+    v = mean + draws @ torch.linalg.cholesky(cov).T
+    grad = (v @ data.features.T - data.residuals)[:, :, None] * data.features
+    mine = (torch.sign(grad) if kind == "sign" else grad).mean(0)  # (n, d): mean over runs of every row
+    wanted = torch.cov(mine.T, correction=0)
+    torch.testing.assert_close(local.between, wanted, rtol=0.05, atol=0.02 * float(wanted.abs().max()))
+    assert torch.linalg.eigvalsh(local.noise - local.between)[0] > -1e-9

@@ -117,6 +117,41 @@ def test_training_reaches_the_least_squares_solution(cls):
     assert loss_of(model)((X, y)) < floor + 0.01
 
 
+@pytest.mark.parametrize("cls", [optim.SSVRFS, optim.SpiderSign, optim.SignSVRG])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("at", [0, 3])
+def test_a_full_gradient_that_is_not_finite_changes_nothing_and_is_taken_again(cls, bad, at):
+    """At the first checkpoint and at a later one; the run then goes on as if nothing had been."""
+    ends = []
+    for poisoned in (False, True):
+        X, y, model, _ = setting()
+        batches = list(zip(X.split(6), y.split(6), strict=True))
+        spoil = []
+
+        def batch_loss(batch, model=model, spoil=spoil):
+            return loss_of(model)(batch) * (bad if spoil and spoil.pop() else 1.0)
+
+        opt = cls(model.parameters(), lr=0.05, full_gradient=optim.FullGradient(batches, batch_loss), period=3)
+        for step in range(7):
+
+            def closure(step=step, model=model, batches=batches):
+                return _backward(loss_of(model)(batches[step % len(batches)]))
+
+            if poisoned and step == at:
+                before = [
+                    t.clone() for t in (*model.parameters(), *(s for d in opt.state.values() for s in d.values()))
+                ]
+                spoil.append(True)
+                opt.step(closure)
+                after = [*model.parameters(), *(s for d in opt.state.values() for s in d.values())]
+                assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+                assert opt.skipped_steps == 1
+            opt.step(closure)
+        assert opt.counters["steps"] == 7
+        ends.append([p.detach().clone() for p in model.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*ends, strict=True))
+
+
 def _backward(loss):
     loss.backward()
     return loss

@@ -194,6 +194,33 @@ def test_closures_are_needed_and_must_call_backward(name):
     row.advance(opt, problem, params, 1, first=1)
 
 
+def test_groups_are_added_before_the_first_gradient_of_a_replayed_method():
+    row, problem = BY_NAME["ssvr"], Sum()
+    params = problem.parameters()
+    opt = row.make(problem, params[:1], init_batches=3)
+    opt.add_param_group({"params": params[1:], "lr": 0.01})
+    row.advance(opt, problem, params, 1)  # one of three gradients: nothing has moved yet
+    with pytest.raises(InvalidInput, match="a parameter group was added after 0 steps"):
+        opt.add_param_group({"params": [nn.Parameter(torch.ones(2))]})
+
+
+@pytest.mark.parametrize("name", ["signsgd", "signum", "lion"])
+def test_one_clipping_factor_for_all_steps_changes_nothing(name):
+    """Clipping to a small norm multiplies gradients of equal size by one factor, which the sign does not see."""
+    ends, gen = [], torch.Generator().manual_seed(0)
+    directions = nn.functional.normalize(torch.randn(6, 16, generator=gen, dtype=torch.float64))
+    for limit in (None, 2.0**-3):
+        param = nn.Parameter(torch.ones(16, dtype=torch.float64))
+        opt = BY_NAME[name].cls([param], **BY_NAME[name].options)
+        for direction in directions:
+            param.grad = direction.clone()
+            if limit is not None:
+                assert nn.utils.clip_grad_norm_([param], limit) > limit
+            opt.step()
+        ends.append(param.detach())
+    assert torch.equal(*ends)
+
+
 def test_sparse_and_complex_gradients_are_refused():
     table = nn.Embedding(5, 2, sparse=True)
     opt = optim.Signum(table.parameters(), lr=0.1)

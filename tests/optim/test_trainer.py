@@ -104,6 +104,10 @@ def test_what_the_adapter_cannot_do_is_refused(tmp_path):
 
     with pytest.raises(InvalidInput, match=r"max_grad_norm=1.0 would clip one gradient of two"):
         ReplayTrainer(Net(), arguments(tmp_path, max_grad_norm=1.0), train_dataset=rows())
+    half = arguments(tmp_path)
+    half.fp16 = True  # on a CPU the arguments themselves refuse it
+    with pytest.raises(InvalidInput, match="fp16 needs a loss scale between two passes"):
+        ReplayTrainer(Net(), half, train_dataset=rows())
     trainer = ReplayTrainer(Net(), arguments(tmp_path), train_dataset=rows())
     with pytest.raises(InvalidInput, match="the optimizer is AdamW"):
         trainer.train()

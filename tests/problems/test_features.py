@@ -50,6 +50,15 @@ def test_any_array_will_do(convert):
     torch.testing.assert_close(random_features(convert(X), 7), random_features(X, 7), rtol=1e-5, atol=1e-6)
 
 
+def test_added_noise_lifts_the_smallest_eigenvalues():
+    rows = np.repeat(X, 400, axis=0)  # 20,000 rows, 50 different ones: 6 columns of rank 6
+    plain, noisy = random_features(rows, 60, center=True), features_from_text(rows, "tanh:60:0.3", center=True)
+    added = (noisy - plain).numpy()
+    np.testing.assert_allclose(np.cov(added.T), 0.09 * np.eye(60), atol=4.5 * 0.09 * (2 / 20_000) ** 0.5)
+    assert np.linalg.eigvalsh(np.cov(plain.T))[0] < 0.01 < 0.08 < np.linalg.eigvalsh(np.cov(noisy.T))[0]
+    assert torch.equal(noisy, random_features(rows, 60, noise=0.3, center=True))
+
+
 def test_features_make_a_problem():
     problem = LeastSquares.from_data(random_features(X, 20), X[:, 0])
     assert problem.dim == 20
@@ -66,6 +75,11 @@ def test_features_make_a_problem():
         (lambda: features_from_text(X, "tanh"), "not ACTIVATION:WIDTH"),
         (lambda: features_from_text(X, "tanh:many"), "not ACTIVATION:WIDTH"),
         (lambda: features_from_text(X, "gelu:5"), "got 'gelu'"),
+        (lambda: features_from_text(X, "tanh:0"), "`width`"),
+        (lambda: features_from_text(X, "tanh:-3"), "`width`"),
+        (lambda: features_from_text(X, "tanh:5:much"), "not ACTIVATION:WIDTH"),
+        (lambda: features_from_text(X, "tanh:5:-1"), "`noise`"),
+        (lambda: features_from_text(X, "tanh:5:1:1"), "not ACTIVATION:WIDTH"),
     ],
 )
 def test_nonsense_is_refused(call, words):

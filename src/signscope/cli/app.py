@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from signscope._version import __version__
+from signscope.cli import groups as g
 from signscope.cli import options as o
 from signscope.cli.door import Door, guarded
 from signscope.cli.reproduce import reproduce_figure
@@ -35,121 +36,33 @@ def _root(
 
 
 @app.command()
-def compare(
-    ctx: typer.Context,
-    data: o.Data = None,
-    target: o.Target = None,
-    features: o.Features = None,
-    center: o.Center = True,
-    scale: o.Scale = "global",
-    ridge: o.Ridge = 1e-6,
-    problem: o.Problem = None,
-    dim: o.Dim = None,
-    spectrum: o.Spectrum = None,
-    rotated: o.Rotated = False,
-    cov: o.Cov = None,
-    noise: o.Noise = None,
-    start: o.Start = "zeros",
-    optimizers: o.Optimizers = "sgd,signsgd,adam",
-    lr: o.Rates = None,
-    horizon: o.Horizon = 20.0,
-    num_runs: o.NumRuns = 64,
-    seed: o.Seed = 0,
-    batch_size: o.BatchSize = 1,
-    betas: o.Betas = "0.9,0.999",
-    dtype: o.Dtype = None,
-    device: o.Device = None,
-    out: o.Out = None,
-    force: o.Force = False,
-    as_json: o.Json = False,
-    config: o.Config = None,
-    debug: o.Debug = False,
-) -> None:
+@g.takes("compare", g.DATA, g.PROBLEM, g.RATES, g.HORIZON, g.RUNS, g.STEP, g.MACHINE, g.OUTPUT)
+def compare(ctx: typer.Context) -> None:
     """Predict SGD, signSGD and Adam, run them many times, and state the gap and the winner.
 
     Without any argument: scikit-learn's handwritten digits, odd against even.
     """
-    with guarded("compare", debug=debug):
-        from signscope.cli.commands import run_compare
+    from signscope.cli.commands import run_compare
 
-        run_compare(ctx)
+    run_compare(ctx)
 
 
 @app.command()
-def predict(
-    ctx: typer.Context,
-    optimizer: o.Optimizer = None,
-    data: o.Data = None,
-    target: o.Target = None,
-    features: o.Features = None,
-    center: o.Center = True,
-    scale: o.Scale = "global",
-    ridge: o.Ridge = 1e-6,
-    problem: o.Problem = None,
-    dim: o.Dim = None,
-    spectrum: o.Spectrum = None,
-    rotated: o.Rotated = False,
-    cov: o.Cov = None,
-    noise: o.Noise = None,
-    start: o.Start = "zeros",
-    lr: o.Rate = None,
-    horizon: o.Horizon = 20.0,
-    seed: o.Seed = 0,
-    batch_size: o.BatchSize = 1,
-    betas: o.Betas = "0.9,0.999",
-    method: o.Method = "auto",
-    quantity: o.Quantity = "excess_risk",
-    rtol: o.Rtol = 1e-6,
-    out: o.Out = None,
-    force: o.Force = False,
-    as_json: o.Json = False,
-    config: o.Config = None,
-    debug: o.Debug = False,
-) -> None:
+@g.takes("predict", g.OPTIMIZER, g.DATA, g.PROBLEM, g.RATE, g.HORIZON, g.STEP, g.SOLVER, g.OUTPUT)
+def predict(ctx: typer.Context) -> None:
     """Predict the risk curve of one optimizer, without running it."""
-    with guarded("predict", debug=debug):
-        from signscope.cli.commands import run_predict
+    from signscope.cli.commands import run_predict
 
-        run_predict(ctx)
+    run_predict(ctx)
 
 
 @app.command()
-def simulate(
-    ctx: typer.Context,
-    optimizer: o.Optimizer = None,
-    data: o.Data = None,
-    target: o.Target = None,
-    features: o.Features = None,
-    center: o.Center = True,
-    scale: o.Scale = "global",
-    ridge: o.Ridge = 1e-6,
-    problem: o.Problem = None,
-    dim: o.Dim = None,
-    spectrum: o.Spectrum = None,
-    rotated: o.Rotated = False,
-    cov: o.Cov = None,
-    noise: o.Noise = None,
-    start: o.Start = "zeros",
-    lr: o.Rate = None,
-    horizon: o.Horizon = 20.0,
-    num_runs: o.NumRuns = 64,
-    seed: o.Seed = 0,
-    batch_size: o.BatchSize = 1,
-    betas: o.Betas = "0.9,0.999",
-    rows: o.RowSource = None,
-    dtype: o.Dtype = None,
-    device: o.Device = None,
-    out: o.Out = None,
-    force: o.Force = False,
-    as_json: o.Json = False,
-    config: o.Config = None,
-    debug: o.Debug = False,
-) -> None:
+@g.takes("simulate", g.OPTIMIZER, g.DATA, g.PROBLEM, g.RATE, g.HORIZON, g.RUNS, g.STEP, g.ROWS, g.MACHINE, g.OUTPUT)
+def simulate(ctx: typer.Context) -> None:
     """Run one optimizer many times and show its risk curve with its spread."""
-    with guarded("simulate", debug=debug):
-        from signscope.cli.commands import run_simulate
+    from signscope.cli.commands import run_simulate
 
-        run_simulate(ctx)
+    run_simulate(ctx)
 
 
 @app.command()

@@ -43,45 +43,28 @@ def run_compare(ctx: typer.Context) -> None:
 def run_predict(ctx: typer.Context) -> None:
     """``signscope predict``."""
     problem, options = _prepare(ctx, "predict")
-    common = {"horizon": options["horizon"], "batch_size": options["batch_size"], "betas": tuple(options["betas"])}
-    at_bound = False
-    lr = options["lr"]
-    if lr is None:
-        lr, at_bound = _best(problem, options, common)
-    curve = predict(
-        problem,
-        options["optimizer"],
-        lr=lr,
-        method=options["method"],
-        quantity=options["quantity"],
-        rtol=options["rtol"],
-        **common,
-    )
-    _finish_half(ctx, problem, curve, {**options, "lr": lr}, at_bound=at_bound)
+    common, at_bound = _common(problem, options)
+    solver = {name: options[name] for name in ("method", "quantity", "rtol")}
+    _finish_half(ctx, problem, predict(problem, **common, **solver), options, at_bound=at_bound)
 
 
 def run_simulate(ctx: typer.Context) -> None:
     """``signscope simulate``."""
     problem, options = _prepare(ctx, "simulate")
     options["rows"] = options["rows"] or ("gaussian" if problem.rows is None else "replace")
-    common = {"horizon": options["horizon"], "batch_size": options["batch_size"], "betas": tuple(options["betas"])}
+    common, at_bound = _common(problem, options)
+    machine = {name: options[name] for name in ("num_runs", "seed", "rows", "dtype", "device")}
+    _finish_half(ctx, problem, simulate(problem, **common, **machine, progress=True), options, at_bound=at_bound)
+
+
+def _common(problem: LeastSquares, options: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """Arguments of both halves, the best rate filled in (in ``options`` too), and whether it sits at its bound."""
+    common = {name: options[name] for name in ("optimizer", "horizon", "batch_size")}
+    common["betas"] = tuple(options["betas"])
     at_bound = False
-    lr = options["lr"]
-    if lr is None:
-        lr, at_bound = _best(problem, options, common)
-    curve = simulate(
-        problem,
-        options["optimizer"],
-        lr=lr,
-        num_runs=options["num_runs"],
-        seed=options["seed"],
-        rows=options["rows"],
-        dtype=options["dtype"],
-        device=options["device"],
-        progress=True,
-        **common,
-    )
-    _finish_half(ctx, problem, curve, {**options, "lr": lr}, at_bound=at_bound)
+    if options["lr"] is None:
+        options["lr"], at_bound = _best(problem, common)
+    return {**common, "lr": options["lr"]}, at_bound
 
 
 def _prepare(ctx: typer.Context, command: str) -> tuple[LeastSquares, dict[str, Any]]:
@@ -98,11 +81,11 @@ def _prepare(ctx: typer.Context, command: str) -> tuple[LeastSquares, dict[str, 
     return problem, options
 
 
-def _best(problem: LeastSquares, options: dict[str, Any], common: dict[str, Any]) -> tuple[float, bool]:
+def _best(problem: LeastSquares, common: dict[str, Any]) -> tuple[float, bool]:
     """The best rate; a problem without one is a run that failed."""
-    found = best_lr(problem, options["optimizer"], **common)
+    found = best_lr(problem, **common)
     if math.isnan(found.lr):
-        say(f"signscope: {options['optimizer']} is {found.curve.status}: {found.curve.message}")
+        say(f"signscope: {common['optimizer']} is {found.curve.status}: {found.curve.message}")
         raise typer.Exit(FAILED)
     return found.lr, found.at_bound
 

@@ -5,13 +5,22 @@ from typing import Any
 
 from signscope._core import checks
 from signscope._core.errors import InvalidInput
-from signscope.problems import BUNDLED, LeastSquares, bundled, gaussian_problem, load_matrix, load_table
+from signscope.problems import (
+    BUNDLED,
+    LeastSquares,
+    bundled,
+    features_from_text,
+    gaussian_problem,
+    load_matrix,
+    load_table,
+)
 from signscope.problems.data import NOISES
+from signscope.problems.named import NAMED, is_named, named_data
 
 DEFAULT_DATA, DEFAULT_DIM, DEFAULT_SPECTRUM = "digits", 500, "log:0.01,1"
 KINDS = ("data", "gaussian", "covariance")
 _OWN = {
-    "data": ("data", "features"),
+    "data": ("data", "features", "random_features"),
     "gaussian": ("dim", "spectrum", "rotated"),
     "covariance": ("cov",),
 }
@@ -26,7 +35,7 @@ def build_problem(options: dict[str, Any]) -> tuple[LeastSquares, dict[str, Any]
     """
     kind = _kind(options)
     for other in KINDS:
-        clash = [name for name in _OWN[other] if _given(options[name])]
+        clash = [name for name in _OWN[other] if _given(options.get(name))]
         if other != kind and clash:
             raise InvalidInput(f"{_flag(clash[0])} does not go with a {kind} problem; leave it out.")
     filled = {**options, "problem": kind}
@@ -58,6 +67,9 @@ def _from_data(options: dict[str, Any]) -> LeastSquares:
     options["noise"] = options["noise"] or "empirical"
     checks.one_of("--noise", "noise (on a data set)", options["noise"], NOISES)
     X, y = _load(options)
+    words = options.get("random_features")
+    if words not in (None, "none"):
+        X = features_from_text(X, words, seed=options["seed"])
     return LeastSquares.from_data(
         X,
         y,
@@ -71,6 +83,8 @@ def _from_data(options: dict[str, Any]) -> LeastSquares:
 
 def _load(options: dict[str, Any]) -> tuple[Any, Any]:
     name = options["data"]
+    if is_named(name):
+        return _load_named(options)
     path = Path(name)
     if path.exists() or path.suffix:
         X, y = load_table(path, options["target"], features=options["features"])
@@ -79,10 +93,25 @@ def _load(options: dict[str, Any]) -> tuple[Any, Any]:
             options["target"] = str(Path(options["target"]).resolve())
         return X, y
     if name.replace("-", "_") not in BUNDLED:
-        raise InvalidInput(f"{name}: there is no such file, and the bundled data sets are {', '.join(BUNDLED)}.")
+        raise InvalidInput(
+            f"{name}: there is no such file, and the bundled data sets are {', '.join(BUNDLED)} "
+            f"(by name and place: {', '.join(f'{kind}:PATH' for kind in NAMED)})."
+        )
     if options["target"] is not None or options["features"] is not None:
         raise InvalidInput(f"{name}: a bundled data set has its own features and target; leave out --target.")
     return bundled(name)
+
+
+def _load_named(options: dict[str, Any]) -> tuple[Any, Any]:
+    """A data set by its name, KIND or KIND:PATH, and the random features that go with it."""
+    name = options["data"]
+    if options["target"] is not None or options["features"] is not None:
+        raise InvalidInput(f"{name}: has its own features and target; leave out --target and --features.")
+    X, y, place = named_data(name)
+    options["data"] = f"{name.partition(':')[0]}:{place}"
+    if options.get("random_features") is None:
+        options["random_features"] = NAMED[name.partition(":")[0]].features
+    return X, y
 
 
 def _gaussian(options: dict[str, Any]) -> LeastSquares:

@@ -28,7 +28,7 @@ Seed = Annotated[int, typer.Option(help="First seed.", rich_help_panel=_RUN)]
 Data = Annotated[
     str | None,
     typer.Option(
-        help="Training: digits, shakespeare, cifar10:PATH, fashion_mnist:PATH, imdb:PATH, separated by commas.",
+        help="digits, shakespeare, cifar10:PATH, fashion_mnist:PATH, imdb:PATH, separated by commas.",
         rich_help_panel=_RUN,
     ),
 ]
@@ -41,6 +41,8 @@ Augment = Annotated[
 Device = Annotated[str | None, typer.Option(help="Training: cpu, cuda, ...", rich_help_panel=_RUN)]
 Epochs = Annotated[float | None, typer.Option(help="Training: budget in passes.", rich_help_panel=_RUN)]
 BatchSize = Annotated[int | None, typer.Option(help="Training: rows per mini-batch.", rich_help_panel=_RUN)]
+Dim = Annotated[int | None, typer.Option(help="Risk curves: number of coordinates.", rich_help_panel=_RUN)]
+NumRuns = Annotated[int | None, typer.Option(help="Risk curves: simulated runs.", rich_help_panel=_RUN)]
 NumSeeds = Annotated[int | None, typer.Option(help="Training: seeds of every configuration.", rich_help_panel=_RUN)]
 
 
@@ -54,6 +56,8 @@ def reproduce_figure(
     epochs: Epochs = None,
     batch_size: BatchSize = None,
     num_seeds: NumSeeds = None,
+    dim: Dim = None,
+    num_runs: NumRuns = None,
     seed: Seed = 0,
     out: Out = None,
     force: Force = False,
@@ -78,6 +82,8 @@ def reproduce_figure(
             "epochs": epochs,
             "batch_size": batch_size,
             "num_seeds": num_seeds,
+            "dim": dim,
+            "num_runs": num_runs,
         }
         options: dict[str, Any] = {key: value for key, value in typed.items() if value is not None}
         folder = Path("results") / name if out is None else out

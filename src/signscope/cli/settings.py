@@ -32,7 +32,7 @@ def resolve(ctx: typer.Context, command: str) -> dict[str, Any]:
     checked = {name: kind(name, typed[name]) for name, kind in KINDS.items() if name in typed}  # in a fixed order
     if isinstance(checked.get("lr"), dict) and "lr" in saved and _explicit(ctx, "lr"):
         checked["lr"] = {**rates("lr", saved["lr"]), **checked["lr"]}  # one rate typed, the others as saved
-    if command != "compare":
+    if "optimizer" in typed:  # one optimizer, one rate
         checked["lr"] = rate("lr", checked["lr"], checked.get("optimizer"))
     return checked
 

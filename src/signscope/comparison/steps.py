@@ -23,7 +23,7 @@ NO_GAP = Gap(math.nan, math.nan, math.nan, math.nan, None)
 
 @dataclass(frozen=True)
 class Plan:
-    """What is run for every optimizer."""
+    """What is run for every optimizer; nothing is simulated with 0 runs."""
 
     horizon: float
     num_runs: int
@@ -52,10 +52,20 @@ class Part:
 
 
 def run_all(
-    problem: LeastSquares, names: Sequence[str], rates: Mapping[str, float], plan: Plan, meter: Meter
+    problem: LeastSquares,
+    names: Sequence[str],
+    rates: Mapping[str, float],
+    plan: Plan,
+    meter: Meter,
+    *,
+    kinds: Sequence[str] | None = None,
 ) -> list[Entry]:
-    """One entry per optimizer of ``names`` and kind of rows; ``rates`` holds the rates that were given."""
-    kinds = ["gaussian"] if problem.rows is None else ["gaussian", "data"]
+    """One entry per optimizer of ``names`` and kind of rows (all kinds there are by default).
+
+    ``rates`` holds the rates that were given.
+    """
+    if kinds is None:
+        kinds = ["gaussian"] if problem.rows is None else ["gaussian", "data"]
     entries: list[Entry] = []
     share = 1 / len(names)
     for index, name in enumerate(names):
@@ -127,7 +137,7 @@ def _main_prediction(problem: LeastSquares, name: str, rows: str, chosen: BestLr
 
 
 def _simulated(problem: LeastSquares, name: str, rows: str, chosen: BestLr, plan: Plan, meter: Meter) -> Curve | None:
-    if math.isnan(chosen.lr):
+    if math.isnan(chosen.lr) or plan.num_runs == 0:
         return None
     return simulate(
         problem,

@@ -1,6 +1,7 @@
 """High-dimensional limits and data-driven flows: risk curves before the run, limit risks, stability, rates."""
 
+from signscope.limits.batch import predict_many
 from signscope.limits.prediction import predict
 from signscope.limits.stationary import Limit, limit, max_lr
 
-__all__ = ["Limit", "limit", "max_lr", "predict"]
+__all__ = ["Limit", "limit", "max_lr", "predict", "predict_many"]

@@ -40,8 +40,38 @@ class Setting:
         return "signsgd" if self.optimizer == "adam" and self.betas == (0, 0) else self.optimizer
 
 
+@dataclass(frozen=True)
+class Lanes(Schedule):
+    """One schedule per lane, side by side.
+
+    Attributes:
+        schedules: Of the lanes, in order.
+    """
+
+    schedules: tuple[Schedule, ...]
+
+    def __call__(self, time: Tensor) -> Tensor:
+        """The rates of all lanes, stacked in front: (lanes, ...)."""
+        return torch.stack([schedule(time) for schedule in self.schedules])
+
+    @property
+    def breakpoints(self) -> tuple[float, ...]:
+        """Those of every lane: a step that ends on another lane's is only shorter than it need be."""
+        return tuple(sorted({b for schedule in self.schedules for b in schedule.breakpoints}))
+
+    def at(self, time: Tensor, lanes: Tensor) -> Tensor:
+        """The rate of each lane at its own times (m, n)."""
+        rows = zip(lanes.tolist(), time, strict=True)
+        return torch.stack([self.schedules[lane](times) for lane, times in rows])
+
+
 def lane_rate(schedule: Schedule) -> Rate:
-    """The schedule as a function of time and lane; a `Constant` with a vector of rates has one per lane."""
+    """The schedule as a function of time and lane.
+
+    A `Constant` with a vector of rates has one per lane, `Lanes` has a schedule per lane, any other serves all.
+    """
+    if isinstance(schedule, Lanes):
+        return schedule.at
     if isinstance(schedule, Constant) and isinstance(schedule.lr, Tensor) and schedule.lr.ndim == 1:
         rates = schedule.lr
         return lambda time, lanes: rates[lanes][:, None] * torch.ones_like(time)

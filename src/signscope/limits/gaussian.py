@@ -1,13 +1,14 @@
-"""Risk curves for Gaussian rows: one solve for many learning rates."""
+"""Risk curves for Gaussian rows: one solve for many learning rates, schedules or problems."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from signscope.integrate import ModeSystem, Solution, solve
 from signscope.limits.coefficients import Setting, coefficients, memory_rate
-from signscope.limits.spectrum import spectrum
+from signscope.limits.modes import Modes, modes_of
 from signscope.problems import LeastSquares
 from signscope.schedules import Constant, Schedule
 
@@ -23,44 +24,56 @@ def risk_scale(problem: LeastSquares, lr: float = 0.0) -> float:
 
 
 def solve_risk(
-    problem: LeastSquares,
+    problem: LeastSquares | Sequence[LeastSquares],
     setting: Setting,
     schedule: Schedule,
     times: Tensor,
     *,
     rtol: float = 1e-6,
     keep_steps: bool = False,
+    modes: Sequence[Modes] | None = None,
 ) -> Solution:
     """Solve equation (4.1).
 
     Args:
-        problem: The problem; its noise must have a second moment for SGD.
+        problem: The problem; its noise must have a second moment for SGD. Several problems of one dimension and one
+            noise make a lane each.
         setting: Optimizer, batch size, betas.
-        schedule: The rate; a `Constant` with a vector of rates makes one lane each.
+        schedule: The rate; a `Constant` with a vector of rates, or `Lanes`, makes one lane each.
         times: Increasing times in steps/dim, shape (num_times,).
         rtol: Relative tolerance of the risk.
         keep_steps: Keep the steps, for other statistics.
+        modes: Sets of modes to use in place of those of `modes_of`, one per lane.
 
     Returns:
         Risks of shape (lanes, num_times).
     """
+    problems = [problem] if isinstance(problem, LeastSquares) else list(problem)
+    law = problems[0].noise
     first_rates = schedule(torch.zeros((), dtype=torch.float64)).detach()
-    scale = risk_scale(problem, float(first_rates.max()))
-    modes = spectrum(problem, setting.kernel)
-    rate = memory_rate(setting, problem)
-    second = problem.noise.second_moment
+    scale = max(risk_scale(each, float(first_rates.max())) for each in problems)
+    modes = [modes_of(each, setting.kernel) for each in problems] if modes is None else modes
+    rate = memory_rate(setting, problems[0])
     system = ModeSystem(
-        eigvals=modes.eigvals,
-        start=modes.start,
-        sources=modes.sources,
-        coefficients=coefficients(problem, setting, schedule, scale=scale),
-        num_lanes=max(first_rates.numel(), 1),
+        eigvals=_lanes([part.eigvals for part in modes]),
+        start=_lanes([part.start for part in modes]),
+        sources=_lanes([part.sources for part in modes]),
+        coefficients=coefficients(problems[0], setting, schedule, scale=scale),
+        num_lanes=max(first_rates.numel(), len(modes)),
         memory_rate=rate,
-        memory_target=None if rate is None else lambda risk: 2 * risk + second,
+        memory_target=None if rate is None else lambda risk: 2 * risk + law.second_moment,
         breakpoints=schedule.breakpoints,
         risk_scale=scale,
     )
     return solve(system, times, rtol=rtol, keep_steps=keep_steps, max_risk=_UNBOUNDED * scale)
+
+
+def _lanes(parts: list[Tensor]) -> Tensor:
+    """One entry as it is, shared by all lanes; several stacked, one per lane, shorter ones with silent modes added."""
+    if len(parts) == 1:
+        return parts[0]
+    longest = max(part.shape[-1] for part in parts)
+    return torch.stack([torch.nn.functional.pad(part, (0, longest - part.shape[-1])) for part in parts])
 
 
 def final_risks(

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -15,20 +16,23 @@ from signscope._version import __version__
 from signscope.curves import Curve
 from signscope.limits.adam_constants import reliable
 from signscope.limits.coefficients import Setting, memory_rate
+from signscope.limits.error_bar import with_spectrum
 from signscope.limits.exact import exact_sgd_risk
 from signscope.limits.gaussian import solve_risk
+from signscope.limits.modes import modes_of
 from signscope.limits.rows import flow, prepare
 from signscope.limits.rows_moments import RowMoments
 from signscope.limits.stationary import undefined_reason
 from signscope.limits.statistics import Form, as_form, quadratic_statistic
+from signscope.limits.statistics_large import node_statistic
 from signscope.problems import LeastSquares, as_problem
 from signscope.schedules import Constant, Schedule, as_schedule
 
-METHODS = ("auto", "gaussian", "rows", "exact")
+METHODS = ("auto", "gaussian", "dense", "quadrature", "rows", "exact")
 _POINTS = 201
 _LARGE_BATCH = 0.1  # of dim
 _ROWS_RTOL = 4e-3  # the flow's own modelling error is larger; a smaller tolerance would only cost time
-_EQUATIONS = {"gaussian": "(4.1)", "rows": "(13.1)-(13.4)", "exact": "(4.2)"}
+_EQUATIONS = {"rows": "(13.1)-(13.4)", "exact": "(4.2)"}  # the others: (4.1)
 
 
 def predict(
@@ -54,7 +58,9 @@ def predict(
         batch_size: Rows per update, B.
         betas: Adam's (beta1, beta2); any beta2 in [0, 1).
         times: Times to report, in steps/dim, increasing; 201 equally spaced ones by default.
-        method: ``"gaussian"``: limit of high dimension for Gaussian rows, equation (4.1). ``"rows"``: the flow
+        method: ``"gaussian"``: limit of high dimension for Gaussian rows, equation (4.1), by eigenvalues up to dim
+            = 4,000 or for a diagonal covariance, by Lanczos quadrature beyond; ``"dense"`` and ``"quadrature"`` force
+            one of the two. ``"rows"``: the flow
             driven by the data set's own rows, section 13. ``"exact"``: SGD's mean at this dimension, (4.2).
             ``"auto"``: rows for a problem made from data at batch size 1, gaussian otherwise.
         rtol: Relative tolerance of the solver; the flow on data rows is solved to 4e-3 at best.
@@ -84,19 +90,37 @@ def predict(
     chosen = _method(problem, setting, method, form)
     reason = "" if chosen == "rows" else undefined_reason(problem, setting)
     if reason:
-        value, status, message = _nothing(grid), "undefined", reason
+        answer = _nothing(grid), "undefined", reason
     else:
-        value, status, message = _SOLVERS[chosen](problem, setting, schedule, grid, rtol, form)
+        answer = _SOLVERS[chosen](problem, setting, schedule, grid, rtol, form)
+    tolerance = max(rtol, _ROWS_RTOL) if chosen == "rows" else rtol
+    curve = as_curve(problem, setting, schedule, grid, answer, provenance(chosen, setting, schedule, tolerance), form)
+    if reason or chosen in _EQUATIONS:
+        return curve
+    return with_spectrum(curve, problem, setting, schedule, rtol=rtol, method=chosen)
+
+
+def as_curve(
+    problem: LeastSquares,
+    setting: Setting,
+    schedule: Schedule,
+    grid: Tensor,
+    answer: "Answer",
+    source: dict[str, Any],
+    form: Form = "excess_risk",
+) -> Curve:
+    """The `Curve` of a solver's answer."""
+    value, status, message = answer
     return Curve(
         time=grid,
         value=value,
         quantity=form if isinstance(form, str) else "quadratic",
         status=status,
         message=message,
-        optimizer=optimizer,
+        optimizer=setting.optimizer,
         lr=schedule.initial,
         step_size=schedule.initial / problem.dim,
-        provenance=_provenance(chosen, setting, schedule, max(rtol, _ROWS_RTOL) if chosen == "rows" else rtol),
+        provenance=source,
     )
 
 
@@ -135,19 +159,31 @@ Answer = tuple[Tensor, Status, str]
 
 
 def _gaussian(
-    problem: LeastSquares, setting: Setting, schedule: Schedule, grid: Tensor, rtol: float, quantity: Form
+    problem: LeastSquares,
+    setting: Setting,
+    schedule: Schedule,
+    grid: Tensor,
+    rtol: float,
+    quantity: Form,
+    *,
+    method: str = "gaussian",
 ) -> Answer:
     keep = not (isinstance(quantity, str) and quantity == "excess_risk")
-    solution = solve_risk(problem, setting, schedule, grid, rtol=rtol, keep_steps=keep)
-    value = quadratic_statistic(problem, setting, quantity, solution, grid) if keep else solution.risk[0]
-    return (value, *_verdict(problem, setting, schedule, value, bool(solution.finished[0])))
+    modes = modes_of(problem, setting.kernel, method=method)
+    solution = solve_risk(problem, setting, schedule, grid, rtol=rtol, keep_steps=keep, modes=[modes])
+    value = solution.risk[0]
+    if keep and modes.quadrature is not None:
+        value = node_statistic(problem, setting, quantity, modes, solution, grid)
+    elif keep:
+        value = quadratic_statistic(problem, setting, quantity, solution, grid)
+    return (value, *verdict(problem, setting, schedule, value, bool(solution.finished[0])))
 
 
 def _exact(
     problem: LeastSquares, setting: Setting, schedule: Schedule, grid: Tensor, rtol: float, quantity: Form
 ) -> Answer:
     value = exact_sgd_risk(problem, schedule, grid, batch_size=setting.batch_size)
-    return (value, *_verdict(problem, setting, schedule, value, bool(torch.isfinite(value).all())))
+    return (value, *verdict(problem, setting, schedule, value, bool(torch.isfinite(value).all())))
 
 
 def _rows(
@@ -179,13 +215,19 @@ def row_moments(problem: LeastSquares) -> RowMoments:
     return _ROW_MOMENTS[problem]
 
 
-_SOLVERS = {"gaussian": _gaussian, "exact": _exact, "rows": _rows}
+_SOLVERS = {
+    "gaussian": _gaussian,
+    "dense": partial(_gaussian, method="dense"),
+    "quadrature": partial(_gaussian, method="quadrature"),
+    "exact": _exact,
+    "rows": _rows,
+}
 
 
-def _verdict(
+def verdict(
     problem: LeastSquares, setting: Setting, schedule: Schedule, value: Tensor, finished: bool
 ) -> tuple[Status, str]:
-    """Status and message of a computed curve."""
+    """Status and message of a computed curve for Gaussian rows."""
     if setting.optimizer == "sgd" and isinstance(schedule, Constant):
         top, reason = _gaussian_limit(problem, setting)
         if schedule.initial >= top:
@@ -227,11 +269,12 @@ def _nothing(grid: Tensor) -> Tensor:
     return torch.full_like(grid, torch.nan)
 
 
-def _provenance(method: str, setting: Setting, schedule: Schedule, rtol: float) -> dict[str, Any]:
+def provenance(method: str, setting: Setting, schedule: Schedule, rtol: float) -> dict[str, Any]:
+    """Where a predicted curve comes from, ready for JSON."""
     return {
         "kind": "prediction",
         "method": method,
-        "equation": _EQUATIONS[method],
+        "equation": _EQUATIONS.get(method, "(4.1)"),
         "options": {
             "optimizer": setting.optimizer,
             "batch_size": setting.batch_size,

@@ -16,20 +16,23 @@ from signscope._core.equations import equation
 from signscope._core.errors import InvalidInput
 from signscope._core.status import OPTIMIZERS, Status
 from signscope._core.types import Matrix
-from signscope.limits.rows_driver import MAX_TRIES, Driver, Track
+from signscope.limits.rows_adam import fluctuation
+from signscope.limits.rows_driver import ANCHOR_EVERY, MAX_TRIES, Driver, Track
 from signscope.limits.rows_flow import State, System, View, relative_gap
-from signscope.limits.rows_moments import MAX_ROWS, HasRows, RowMoments, prepare
+from signscope.limits.rows_moments import HasRows, RowMoments, prepare
 from signscope.limits.rows_stability import bias_at_optimum, max_stable_lr, stationary_covariance
 from signscope.schedules import Constant, Schedule, as_schedule
 
 __all__ = ["RowsFlow", "RowsLimit", "flow", "max_stable_lr", "prepare", "settle"]
 
 Quantity = Literal["excess_risk", "distance", "grad_norm"]
+Stream = Literal["replace", "once"]
 STEP_ERROR = 1.0  # accepted error estimate of a step per unit of rtol; the curve's error comes out below rtol
 FINEST = 1e-4  # smallest rtol acted on: the Gaussian closure itself is off by more
 BLOW_UP = 1e9  # growth over the start that ends a run
 MOMENTUM_UP_TO = 150  # dimension up to which Adam's momentum is part of the state (8 times the d^3 work)
 SETTLE_ERROR, SETTLED = 0.05, 1e-5  # step error on the way to the stationary state; relative change at it
+CORRECTED = 2e-3  # the same across a correction by all rows, each of which halves what is left
 SETTLE_TRIES = 150
 INSTANT = 1e9  # rate of a memory that follows at once
 UNSETTLED = (
@@ -94,11 +97,12 @@ def flow(
     betas: tuple[float, float] = (0.9, 0.999),
     quantity: Quantity = "excess_risk",
     rtol: float = 4e-3,
-    max_rows: int = MAX_ROWS,
+    max_rows: int | None = None,
     seed: int = 0,
     bias_floor: bool = True,
+    stream: Stream = "replace",
 ) -> RowsFlow:
-    r"""Predicted risk of an optimizer that draws one row a step, with replacement.
+    r"""Predicted risk of an optimizer that draws one row a step.
 
     $$ d\mu/dt = -lr\, m, \quad d\Sigma/dt = -lr (H\Sigma + \Sigma H') + (lr^2/d)(E[u u'] - m m'),
        \quad R = \tfrac12 \mu'K\mu + \tfrac12 tr(K\Sigma) $$
@@ -120,12 +124,16 @@ def flow(
         max_rows: Rows the averages run over; where there are more, a random subset.
         seed: Seed of that subset.
         bias_floor: Whether to find the bias floor too (for signSGD 20-40 more averages).
+        stream: "replace" for rows drawn with replacement, "once" for each row drawn at most once: the noise of all
+            rows together is zero, which lowers the curve (see `rows_flow.System.linear`).
 
     Raises:
-        InvalidInput: A bad optimizer name, rate, horizon, time or displacement.
+        InvalidInput: A bad optimizer name, rate, horizon, time, displacement or stream, or more steps than rows.
 
     Notes:
-        Some 40-80 averages over the data, each 4 n d^2 operations and about 30 products of d x d matrices.
+        Some 40-80 averages over the data, each 4 n d^2 operations and about 30 products of d x d matrices. Above
+        the size of subset that `prepare` takes, an average over all rows every fourth step. Memory beyond the data:
+        a copy and a half of the subset in float64, 25 matrices d x d.
     """
     who = "limits.rows.flow"
     data = prepare(rows, max_rows=max_rows, seed=seed)
@@ -133,6 +141,7 @@ def flow(
     plan, v0, wanted = as_schedule(schedule, who=who), _displacement(data, displacement), _times(times, horizon)
     grid = torch.linspace(0, horizon, 201, dtype=torch.float64)
     system = _system(who, data, optimizer, plan, peak=float(plan(grid).max()), quantity=quantity, betas=betas)
+    system = replace(system, once=_is_once(who, data, stream, horizon))
     begin = system.start(v0 if system.data.turn is None else system.data.turn.T @ v0)
     track = Track(begin)
     driver = Driver(system, STEP_ERROR * max(checks.positive(who, "rtol", rtol), FINEST), 0.5 / data.dim)
@@ -154,7 +163,7 @@ def settle(
     optimizer: str,
     lr: float,
     betas: tuple[float, float] = (0.9, 0.999),
-    max_rows: int = MAX_ROWS,
+    max_rows: int | None = None,
     seed: int = 0,
 ) -> RowsLimit:
     """Risk at which the flow settles at the constant rate ``lr``, with the part of it that is bias.
@@ -201,6 +210,18 @@ def _displacement(data: RowMoments, displacement: Tensor) -> Tensor:
     return given
 
 
+def _is_once(who: str, data: RowMoments, stream: str, horizon: float) -> bool:
+    """Whether rows are drawn once, and there are enough of them."""
+    if checks.one_of(who, "stream", stream, ("replace", "once")) == "replace":
+        return False
+    if horizon * data.dim > data.num_total + 0.5:
+        raise InvalidInput(
+            f"{who}: horizon {horizon:g} takes {horizon * data.dim:.0f} steps, but stream 'once' has "
+            f"{data.num_total} rows, one a step. Shorten the horizon, or use 'replace'."
+        )
+    return True
+
+
 def _times(times: Tensor | None, horizon: float) -> Tensor:
     """The times to report, checked."""
     if times is None:
@@ -227,8 +248,11 @@ def _system(
     first, second = checks.betas(who, betas)
     lags = first > 0 and data.dim <= MOMENTUM_UP_TO
     forget = -data.dim * math.log(first) if lags else math.inf, -data.dim * math.log(max(second, 1e-300))
+    if optimizer == "adam" and first == second == 0:  # g/|g|
+        optimizer = "signsgd"
     data = data.turned if optimizer == "sgd" else data
-    return System(data, optimizer, plan, _form(data, quantity), peak, forget)
+    uneven = fluctuation(data, (first, second)) if optimizer == "adam" else None
+    return System(data, optimizer, plan, _form(data, quantity), peak, forget, uneven)
 
 
 def _form(data: RowMoments, quantity: str) -> Matrix:
@@ -300,14 +324,16 @@ def _bias_floor(system: System, last: View | None, horizon: float) -> float:
 
 def _settle(system: System, view: View) -> View | None:
     """The stationary view, reached with ever longer steps; None where it is not reached."""
-    driver = Driver(system, SETTLE_ERROR, max(0.1 * view.state.time, 0.5 / system.data.dim))
+    driver = Driver(system, SETTLE_ERROR, max(0.1 * view.state.time, 0.5 / system.data.dim), keep=0.5)
+    corrected = system.data.is_subset and system.optimizer == "signsgd"
     while driver.evaluations < SETTLE_TRIES:
         before = view
         following = driver.advance(view, math.inf)
         if following is None:
             return None
         view = following
-        long = view.state.time > 2 * before.state.time
-        if long and relative_gap(before.parts, view.parts) < SETTLED:
+        if view.state.time <= 2 * before.state.time or (corrected and driver.accepted % ANCHOR_EVERY != 1):
+            continue
+        if relative_gap(before.parts, view.parts) < (CORRECTED if corrected else SETTLED):
             return view
     return None

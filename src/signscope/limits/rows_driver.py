@@ -1,14 +1,16 @@
 """Adaptive stepping of the flow on rows, with values between the steps."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
-from signscope.limits.rows_flow import State, Step, System, View, relative_gap, take
+from signscope.limits.rows_flow import Step, System, View, relative_gap, take
 
 GROWTH, SHRINK = 4.0, 0.2  # largest and smallest ratio of one step to the one before
 SAFETY = 0.9
 MAX_TRIES = 3000
+ANCHOR_EVERY = 4  # accepted steps between two averages over all rows, where the others use a subset
 Pair = tuple[float, float]
 
 
@@ -46,15 +48,18 @@ class Driver:
         system: The flow.
         tolerance: Largest accepted error of a step, relative to the quantity.
         first: Length of the first step, steps/dim.
+        keep: Share of an old correction by all rows that stays in the new one; 0 follows a curve, 1/2 settles.
     """
 
-    def __init__(self, system: System, tolerance: float, first: float) -> None:
-        self.system, self.tolerance, self.span = system, tolerance, first
-        self.evaluations = self.tries = 0
+    def __init__(self, system: System, tolerance: float, first: float, *, keep: float = 0.0) -> None:
+        self.system, self.tolerance, self.span, self.keep = system, tolerance, first, keep
+        self.evaluations = self.tries = self.accepted = 0
 
     def advance(self, begin: View, limit: float, track: Track | None = None) -> View | None:
         """The view after one accepted step, at most at time ``limit``; None where no step is accepted."""
         start = begin.state.time
+        if start > 0 and self.accepted % ANCHOR_EVERY == 0:  # nothing to correct while Sigma = 0
+            begin = self._anchored(begin)
         while self.tries < MAX_TRIES and self.span > 1e-13 * max(start, 1e-6):
             self.tries += 1
             span = self._length(limit - start)
@@ -71,8 +76,17 @@ class Driver:
                 if track is not None:
                     track.add(step.middle, *self._rates(begin, step.middle, span))
                     track.add(end, *self._rates(step.middle, end, span))
+                self.accepted += 1
                 return end
         return None
+
+    def _anchored(self, view: View) -> View:
+        """The same state, its moments corrected by an average over all rows."""
+        system = self.system.anchored(view, keep=self.keep)
+        if system is self.system:
+            return view
+        self.system = system
+        return replace(system.view(view.state), pull=view.pull)  # a correction is no kink of the curve
 
     def _length(self, left: float) -> float:
         """The planned step, all of what is left, or half of it: no sliver remains for the next one."""
@@ -82,7 +96,7 @@ class Driver:
 
     def _finish(self, step: Step, time: float) -> View:
         self.evaluations += 1
-        return self.system.view(State(time, step.end.mean, step.end.cov, step.end.square))
+        return self.system.view(replace(step.end, time=time))
 
     def _rates(self, begin: View, end: View, span: float) -> tuple[Pair, Pair]:
         inside = end.state.time - 1e-9 * span  # a rate that jumps at the end has not jumped yet

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from signscope._core.types import Matrix, Vector
+from signscope.limits.rows_adam import Fluctuation
 from signscope.limits.rows_moments import Local, RowMoments
 from signscope.limits.rows_propagator import propagator
 from signscope.schedules import Schedule
@@ -27,12 +28,26 @@ class State:
         mean: Mean of v = theta - target, followed by that of Adam's momentum if it is kept; shape (d,) or (2d,).
         cov: Covariance of the same vector over runs.
         square: Adam's running mean of E g_i^2 before bias correction, shape (d,).
+        response: For rows drawn once: J, how far a constant push of every update has moved the runs, the shape of
+            cov. None for rows drawn with replacement.
     """
 
     time: float
     mean: Tensor
     cov: Tensor
     square: Vector
+    response: Tensor | None = None
+
+    @property
+    def lanes(self) -> Tensor:
+        """What moves along the drift: the mean, shape (d,), or mean and response side by side, (d, 1 + d)."""
+        return self.mean if self.response is None else torch.cat([self.mean[:, None], self.response], dim=1)
+
+    def moved(self, time: float, lanes: Tensor, cov: Matrix, square: Vector) -> "State":
+        """The state elsewhere, from its ``lanes`` there."""
+        if lanes.ndim == 1:
+            return State(time, lanes, cov, square)
+        return State(time, lanes[:, 0].contiguous(), cov, square, lanes[:, 1:].contiguous())
 
 
 @dataclass(frozen=True)
@@ -72,6 +87,9 @@ class System:
         peak: Largest rate of the schedule.
         forget: Adam's relaxation rates -dim log(beta) per unit of time; the first is inf where momentum is
             taken to act at once. Unused by the others.
+        uneven: What fluctuations of Adam's second moment do, where its memory is short.
+        once: Whether each row is drawn once, not with replacement.
+        offset: What all rows add to drift and jacobian of the sign, which the averages take from a subset.
     """
 
     data: RowMoments
@@ -80,6 +98,9 @@ class System:
     form: Matrix
     peak: float
     forget: tuple[float, float] = (math.inf, math.inf)
+    uneven: Fluctuation | None = None
+    once: bool = False
+    offset: tuple[Tensor, Tensor] | None = None
 
     @property
     def keeps_momentum(self) -> bool:
@@ -100,7 +121,27 @@ class System:
             mean = torch.cat([displacement, share * raw.drift])
             cov = torch.block_diag(state.cov, share**2 * raw.noise)
             state = replace(state, mean=mean, cov=cov)
+        if self.once:
+            state = replace(state, response=torch.zeros_like(state.cov))
         return self.view(state, raw)
+
+    def anchored(self, view: View, *, keep: float = 0.0) -> "System":
+        """The same flow, drift and jacobian of the sign corrected by an average over all rows at ``view``.
+
+        On a subset of n rows the inverse of H is too large by a share of order d/n, and the zero of m lies at a
+        random distance of order sqrt(d/n) from that of all rows; neither averages out. The difference to all rows
+        hardly moves with the state, so one average over all rows serves for several steps. ``keep`` is the share of
+        the correction so far that stays.
+        """
+        if self.data.whole is None or self.optimizer != "signsgd":
+            return self
+        mean, cov, floor = view.state.mean, view.state.cov, self._floor(view.state.time)
+        own = self.data.sign_local(mean, cov, floor)
+        drift, jacobian = self.data.whole.sign_drift(mean, cov, floor)
+        push, bend = drift - own.drift, jacobian - own.jacobian
+        if self.offset is not None:
+            push, bend = push.lerp(self.offset[0], keep), bend.lerp(self.offset[1], keep)
+        return replace(self, offset=(push, bend))
 
     def parts(self, state: State) -> tuple[float, float]:
         """The two parts of the quantity: mu'Q mu and tr(Q Sigma)."""
@@ -113,10 +154,16 @@ class System:
         d = self.data.dim
         mean, cov = state.mean[:d], state.cov[:d, :d]
         if self.optimizer != "signsgd":
-            return self.data.gradient_local(mean, cov)
-        rate = max(self.lr(state.time), 1e-3 * self.peak)  # a warm-up starts at 0
-        one_step = (rate / d) ** 2  # scale of Sigma after a single update
-        return self.data.sign_local(mean, cov, max(one_step * self.data.sign_floor, TINY))
+            return self.data.gradient_local(mean, cov, between=self.once)
+        local = self.data.sign_local(mean, cov, self._floor(state.time), between=self.once)
+        if self.offset is None:
+            return local
+        return replace(local, drift=local.drift + self.offset[0], jacobian=local.jacobian + self.offset[1])
+
+    def _floor(self, time: float) -> float:
+        """Smallest q^2 of the sign's averages: what a single update makes of Sigma = 0."""
+        rate = max(self.lr(time), 1e-3 * self.peak)  # a warm-up starts at 0
+        return max((rate / self.data.dim) ** 2 * self.data.sign_floor, TINY)
 
     def view(self, state: State, raw: Local | None = None) -> View:
         """The moments at ``state`` and how fast the quantity changes there."""
@@ -127,21 +174,37 @@ class System:
             moved = local.jacobian[:, None] * state.cov
         else:
             moved = local.jacobian[:d] @ state.cov[:, :d]
+        if self.once and not self.keeps_momentum:
+            moved = moved + local.between @ state.response.T / self.data.num_total
         noise = 0.0 if self.keeps_momentum else float((self.form * local.noise).sum()) / d
         drift = local.drift[:d]
         pull = (2 * float(state.mean[:d] @ self.form @ drift), noise, 2 * float((self.form * moved).sum()))
         return View(state, raw, local, self.parts(state), pull)
 
-    def linear(self, local: Local, lr: float) -> tuple[Tensor, Tensor, Tensor]:
-        """H, m and N of the linear flow at rate ``lr``, in units of 1/time."""
-        d = self.data.dim
-        if not self.keeps_momentum:
-            return lr * local.jacobian, lr * local.drift, lr**2 / d * local.noise
-        rate = torch.full((2 * d,), self.forget[0], dtype=torch.float64)
-        rate[:d] = lr
-        noise = torch.zeros_like(local.jacobian)
-        noise[d:, d:] = self.forget[0] ** 2 / d * local.noise[d:, d:]
-        return rate[:, None] * local.jacobian, rate * local.drift, noise
+    def linear(self, view: View, lr: float) -> tuple[Tensor, Tensor, Tensor]:
+        r"""H, the drift of the lanes, and N of the linear flow at rate ``lr``, in units of 1/time.
+
+        Rows drawn once: two updates see different rows, so that the noise of one owes a share 1/n of what rows
+        bring again, C = ``between``, to each other one,
+
+        $$ \Sigma_{once} = \Sigma - \tfrac1n J C J', \quad dJ/dt = S - H J, $$
+
+        where S is how an update enters the state. C is taken to be the same in all updates.
+        """
+        d, local = self.data.dim, view.local
+        rate = torch.full_like(local.drift, lr)  # of every coordinate of the state
+        source, noise = rate, lr**2 / d * local.noise
+        if self.keeps_momentum:
+            rate[d:] = self.forget[0]
+            source = torch.cat([torch.zeros_like(rate[:d]), rate[d:]])
+            noise = source[:, None] * local.noise * source / d
+        jacobian = (rate if local.jacobian.ndim == 1 else rate[:, None]) * local.jacobian
+        drift, response = rate * local.drift, view.state.response
+        if response is None or local.between is None:
+            return jacobian, drift, noise
+        owed = source[:, None] * (local.between @ response.T) / self.data.num_total
+        pulled = _applied(jacobian, response)
+        return jacobian, torch.cat([drift[:, None], pulled - torch.diag(source)], dim=1), noise - owed - owed.T
 
     def absorbed(self, state: State, first: Vector, later: Vector, span: float, at: float) -> Vector:
         """Adam's uncorrected running mean after ``span``, with E g_i^2 linear through times 0 and ``at``."""
@@ -156,9 +219,14 @@ class System:
         """Direction of Adam: m_i/sqrt(s_i), with the momentum as a second block of the state if it is kept."""
         weight = -math.expm1(-self.forget[1] * state.time)
         scale = (state.square / weight if weight > 0 else raw.square).clamp(min=TINY).rsqrt()
+        d = self.data.dim
+        if self.uneven is not None:
+            mean, cov = state.mean[:d], state.cov[:d, :d]
+            risk = 0.5 * float(mean @ self.data.cov @ mean + (self.data.cov * cov).sum())
+            shrunk, raw = self.uneven.applied(raw, risk)
+            scale = shrunk * scale
         if not self.keeps_momentum:
             return raw.divided(scale)
-        d = self.data.dim
         scale = scale / -math.expm1(-self.forget[0] * (state.time + 1 / d))  # after k updates 1 - beta1^(k + 1)
         mean, momentum = state.mean[:d], state.mean[d:]
         jacobian = torch.zeros(2 * d, 2 * d, dtype=mean.dtype)
@@ -166,8 +234,10 @@ class System:
         jacobian[d:, :d] = -raw.jacobian
         jacobian[d:, d:] = torch.eye(d, dtype=mean.dtype)
         drift = torch.cat([scale * momentum, momentum - raw.drift])
-        spread = torch.block_diag(torch.zeros_like(raw.noise), raw.noise)
-        return Local(drift, jacobian, spread + torch.outer(drift, drift), raw.square)
+        nothing = torch.zeros_like(raw.noise)
+        second = torch.block_diag(nothing, raw.noise) + torch.outer(drift, drift)
+        between = None if raw.between is None else torch.block_diag(nothing, raw.between)
+        return Local(drift, jacobian, second, raw.square, between)
 
 
 @dataclass(frozen=True)
@@ -181,21 +251,29 @@ class Step:
 
 def take(system: System, begin: View, span: float) -> Step:
     """One exponential midpoint step of length ``span`` (steps/dim) from ``begin``; two propagators, one view."""
-    half, state = 0.5 * span, begin.state
-    early = propagator(*system.linear(begin.local, system.lr(state.time + 0.25 * span)), half)
-    middle = State(state.time + half, state.mean - early.shift, early.variance(state.cov), state.square)
+    half, state, lanes = 0.5 * span, begin.state, begin.state.lanes
+    single = system.data.wide.dtype == torch.float32
+    early = propagator(*system.linear(begin, system.lr(state.time + 0.25 * span)), half, single=single)
+    middle = state.moved(state.time + half, lanes - early.shift, early.variance(state.cov), state.square)
     raw = system.raw(middle)
     middle = replace(middle, square=system.absorbed(state, begin.raw.square, raw.square, half, half))
     centre = system.view(middle, raw)
     rough = early.doubled()
-    first = State(state.time + span, state.mean - rough.shift, rough.variance(state.cov), state.square)
-    jacobian, drift, noise = system.linear(centre.local, system.lr(middle.time))
-    ahead = state.mean - middle.mean
-    drift = drift + (jacobian * ahead if jacobian.ndim == 1 else jacobian @ ahead)  # linear, exact at the middle
-    late = propagator(jacobian, drift, noise, span)
+    first = state.moved(state.time + span, lanes - rough.shift, rough.variance(state.cov), state.square)
+    jacobian, drift, noise = system.linear(centre, system.lr(middle.time))
+    ahead = lanes - middle.lanes
+    drift = drift + _applied(jacobian, ahead)  # exact at the middle
+    late = propagator(jacobian, drift, noise, span, single=single)
     square = system.absorbed(state, begin.raw.square, raw.square, span, half)
-    end = State(first.time, state.mean - late.shift, late.variance(state.cov), square)
+    end = state.moved(first.time, lanes - late.shift, late.variance(state.cov), square)
     return Step(centre, end, relative_gap(system.parts(first), system.parts(end)))
+
+
+def _applied(jacobian: Tensor, lanes: Tensor) -> Tensor:
+    """H times a vector or a matrix, H given whole or by its diagonal."""
+    if jacobian.ndim == 2:
+        return jacobian @ lanes
+    return jacobian * lanes if lanes.ndim == 1 else jacobian[:, None] * lanes
 
 
 def relative_gap(rough: tuple[float, float], fine: tuple[float, float]) -> float:

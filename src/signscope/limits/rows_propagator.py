@@ -15,6 +15,7 @@ from signscope._core.types import Matrix, Vector
 
 DEGREE = 9  # of the Taylor series; with SHORT its relative error is below 1e-9
 SHORT = 0.25  # largest norm of H times the short step
+MAX_SINGLE = 8
 
 
 @dataclass(frozen=True)
@@ -23,19 +24,20 @@ class Propagator:
 
     Attributes:
         decay: exp(-H h), shape (d, d), or its diagonal (d,).
-        shift: Integral of exp(-H s) m over the span, shape (d,).
+        shift: Integral of exp(-H s) m over the span, shape (d,), or (d, k) for k drifts at once.
         added: Integral of exp(-H s) N exp(-H' s) over the span, shape (d, d).
     """
 
     decay: Tensor
-    shift: Vector
+    shift: Tensor
     added: Matrix
 
     def doubled(self) -> "Propagator":
         """The flow over twice the span."""
         grown = self._carried(self.added) + self.added
         if self.decay.ndim == 1:
-            return Propagator(self.decay.square(), self.shift + self.decay * self.shift, grown)
+            decayed = _along(self.decay, self.shift) * self.shift
+            return Propagator(self.decay.square(), self.shift + decayed, grown)
         return Propagator(self.decay @ self.decay, self.shift + self.decay @ self.shift, grown)
 
     def variance(self, cov: Matrix) -> Matrix:
@@ -50,23 +52,46 @@ class Propagator:
         return self.decay @ cov @ self.decay.T
 
 
-def propagator(jacobian: Tensor, drift: Vector, noise: Matrix, span: float) -> Propagator:
+def propagator(
+    jacobian: Tensor, drift: Tensor, noise: Matrix, span: float, *, single: bool = False
+) -> Propagator:
     """The flow of ``jacobian`` H (matrix or diagonal), ``drift`` m and ``noise`` N over ``span``.
 
-    Cost of a matrix: 15 + 3 log2(||H|| span / SHORT) products of d x d matrices. Valid for H with eigenvalues anywhere.
+    Args:
+        jacobian: H, shape (d, d), eigenvalues anywhere, or its diagonal (d,).
+        drift: m, shape (d,), or several of them side by side, (d, k).
+        noise: N, shape (d, d).
+        span: Length of time.
+        single: Whether float32 will do for a matrix; only taken up to MAX_SINGLE doublings, each of which doubles
+            the rounding of the decay (to 10^-5 at most).
+
+    Notes:
+        Cost of a matrix: 15 + 3 log2(||H|| span / SHORT) products of d x d matrices.
     """
     if jacobian.ndim == 1:
         pairs = jacobian[:, None] + jacobian
-        return Propagator(torch.exp(-span * jacobian), drift * _held(jacobian, span), noise * _held(pairs, span))
+        held = _held(jacobian, span)
+        return Propagator(torch.exp(-span * jacobian), drift * _along(held, drift), noise * _held(pairs, span))
     reach = span * min(float(jacobian.abs().sum(0).max()), float(jacobian.abs().sum(1).max()))
     if not math.isfinite(reach):
         nothing = torch.full_like(jacobian, torch.nan)
-        return Propagator(nothing, nothing[0], nothing)
+        return Propagator(nothing, torch.full_like(drift, torch.nan), nothing)
     count = max(0, math.ceil(math.log2(reach / SHORT))) if reach > 0 else 0
-    flow = _short(jacobian, drift, noise, span / 2**count)
+    if single and count <= MAX_SINGLE:
+        flow = _doubled(_short(jacobian.float(), drift.float(), noise.float(), span / 2**count), count)
+        return Propagator(flow.decay.double(), flow.shift.double(), flow.added.double())
+    return _doubled(_short(jacobian, drift, noise, span / 2**count), count)
+
+
+def _doubled(flow: Propagator, count: int) -> Propagator:
     for _ in range(count):
         flow = flow.doubled()
     return flow
+
+
+def _along(diagonal: Vector, columns: Tensor) -> Tensor:
+    """``diagonal`` shaped so that it multiplies a vector, or every column of a matrix."""
+    return diagonal if columns.ndim == 1 else diagonal[:, None]
 
 
 def _held(rate: Tensor, span: float) -> Tensor:
@@ -75,7 +100,7 @@ def _held(rate: Tensor, span: float) -> Tensor:
     return torch.where(safe == rate, -torch.expm1(-safe * span) / safe, span)
 
 
-def _short(jacobian: Matrix, drift: Vector, noise: Matrix, span: float) -> Propagator:
+def _short(jacobian: Matrix, drift: Tensor, noise: Matrix, span: float) -> Propagator:
     """The Taylor series; valid while the norm of ``jacobian`` times ``span`` is at most SHORT."""
     step = -span * jacobian
     shift, added = drift * span, noise * span

@@ -97,7 +97,7 @@ def stationary_covariance(data: RowMoments, lr: float) -> Matrix:
 
 def bias_at_optimum(data: RowMoments) -> Tensor:
     """Where E g = 0: the solution of K mu = E x eps, zero up to rounding and a ridge, shape (d,)."""
-    return torch.linalg.pinv(data.own_cov, rtol=RANK_CUT, hermitian=True) @ data.noise_mean
+    return torch.linalg.pinv(data.cov, rtol=RANK_CUT, hermitian=True) @ data.noise_mean
 
 
 def residual_at_optimum(data: RowMoments) -> Tensor:

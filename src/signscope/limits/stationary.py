@@ -15,9 +15,9 @@ from signscope._core.status import OPTIMIZERS, Status
 from signscope.limits.adam_constants import reliable
 from signscope.limits.coefficients import Setting, adam_moments, slope_of
 from signscope.limits.gaussian import risk_scale
+from signscope.limits.modes import Modes, modes_of
 from signscope.limits.rates import rightmost_of_low_rank, rightmost_root
 from signscope.limits.rows_stability import max_stable_lr
-from signscope.limits.spectrum import Spectrum, spectrum
 from signscope.problems import LeastSquares, as_problem
 
 
@@ -104,8 +104,8 @@ def _sgd_limit(problem: LeastSquares, lr: float, batch_size: int) -> Limit:
     second, dim = problem.noise.second_moment, problem.dim
     trace = float(problem.cov.diagonal().sum())
     room = 2 * dim * batch_size - lr * trace
-    eigvals, _ = _moving(spectrum(problem, "sgd"))
-    rate = -rightmost_root(-2 * lr * eigvals, lr**2 / (dim * batch_size) * eigvals**2)
+    eigvals, sources = _moving(modes_of(problem, "sgd"))
+    rate = -rightmost_root(-2 * lr * eigvals, lr**2 / (dim * batch_size) * sources[0])
     if lr >= top:
         return Limit(math.inf, min(rate, 0.0), False, top, "unstable", f"lr {lr:g} is too large: {reason}.")
     return Limit(lr * trace * second / (2 * room), rate, True, top)
@@ -157,7 +157,7 @@ def _signed_rate(problem: LeastSquares, setting: Setting, lr: float, risk: float
     The Jacobian of (4.1) is diag(-2 a lambda) plus u 1', u_j = -2 a' lambda_j r_j + (b g_j)'. Adam's lagging
     second moment w adds a state with dw/dt = rho (2P - w), on which a goes as w^-1/2 and b as 1/w.
     """
-    eigvals, sources = _moving(spectrum(problem, setting.kernel))
+    eigvals, sources = _moving(modes_of(problem, setting.kernel))
     dim = problem.dim
 
     def scalars(r: float) -> tuple[float, np.ndarray]:
@@ -187,7 +187,7 @@ def _signed_rate(problem: LeastSquares, setting: Setting, lr: float, risk: float
     return -rightmost_of_low_rank(np.append(poles, -rho), left, right)
 
 
-def _moving(modes: Spectrum) -> tuple[np.ndarray, np.ndarray]:
+def _moving(modes: Modes) -> tuple[np.ndarray, np.ndarray]:
     """Eigenvalues and sources of the modes that enter R: those of a singular K's null space do not."""
     eigvals = modes.eigvals.numpy()
     keep = eigvals > len(eigvals) * np.finfo(float).eps * eigvals.max()

@@ -65,6 +65,13 @@ def quadratic_statistic(
         raise Unsupported(f"predict: this quantity needs dim x dim moments, and dim = {problem.dim} is beyond 4000.")
     parts = _diagonal_parts if separate else _dense_parts
     decay, moments, noise, weight = parts(problem, setting, quantity, modes)
+    return along_steps(moments, decay, noise, weight, solution, times)
+
+
+def along_steps(
+    moments: Tensor, decay: Tensor, noise: Tensor, weight: Tensor, solution: Solution, times: Tensor
+) -> Tensor:
+    """Sum of ``weight`` times the moments that obey dY/dt = -alpha decay Y + 2 b noise, at ``times``."""
     values = []
     for step, inside in _steps_with_times(solution.steps, times):
         for time in inside:

@@ -1,5 +1,6 @@
 """Sign-based optimizers with the manners of torch.optim, each tested against its rule in `signscope.rules`."""
 
+from signscope.optim.coarse import CoarseDifferences
 from signscope.optim.ef_signsgd import EFSignSGD
 from signscope.optim.full_gradient import FullGradient
 from signscope.optim.lion import Lion
@@ -18,6 +19,7 @@ __all__ = [
     "SSVR",
     "SSVRFS",
     "SSVR_FS",
+    "CoarseDifferences",
     "EFSignSGD",
     "FullGradient",
     "Lion",

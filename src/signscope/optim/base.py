@@ -1,6 +1,6 @@
 """What all optimizers of the room share: options, non-finite gradients, the decoupled sign step, checkpoints."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -10,8 +10,8 @@ from torch.optim.optimizer import Optimizer, ParamsT
 from signscope._core import checks
 from signscope._core.errors import InvalidInput, Unsupported
 from signscope.optim import checkpoint, lists
-from signscope.optim.blocks import PIECE, SMALL, Columns, all_finite, partition
-from signscope.optim.precision import state_dtype, warn_if_stuck
+from signscope.optim.blocks import PIECE, SMALL, Columns, all_finite, blocks, lots
+from signscope.optim.precision import HALF, state_dtype, warn_if_stuck
 
 Group = dict[str, Any]
 LABELS = {"params", "param_names", "counters", "initial_lr", "name"}
@@ -34,7 +34,7 @@ class SignOptimizer(Optimizer):
         super().__init__(params, defaults)
         self.param_groups[0]["counters"] = self._fresh_counters()
         self._lr_looked_at: dict[int, float] = {}
-        self._scratch: dict[torch.dtype, Tensor] = {}
+        self._forget_layout()
 
     # --- what a subclass supplies ---------------------------------------------------------------------------------
 
@@ -68,11 +68,14 @@ class SignOptimizer(Optimizer):
     def _room(self, tensors: list[Tensor]) -> Tensor | None:
         """Scratch memory for a single contiguous piece: fresh pages would cost more than the arithmetic."""
         first = tensors[0]
-        if len(tensors) > 1 or first.device.type != "cpu" or not SMALL < first.numel() <= PIECE:
+        if len(tensors) > 1 or not first.is_cpu or not SMALL < first.numel() <= PIECE or not first.is_contiguous():
             return None
-        if first.dtype not in self._scratch:
-            self._scratch[first.dtype] = torch.empty(PIECE, dtype=first.dtype)
-        return self._scratch[first.dtype][: first.numel()].view(first.shape) if first.is_contiguous() else None
+        key = (first.dtype, first.shape)
+        if key not in self._rooms:
+            if first.dtype not in self._scratch:
+                self._scratch[first.dtype] = torch.empty(PIECE, dtype=first.dtype)
+            self._rooms[key] = self._scratch[first.dtype][: first.numel()].view(first.shape)
+        return self._rooms[key]
 
     def _fresh_counters(self) -> dict[str, Any]:
         return {"optimizer": self._who, "steps": 0, "initial_batches": 0, "skipped_steps": 0, "gradient_calls": 0}
@@ -103,13 +106,13 @@ class SignOptimizer(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        work = [(group, self._gradients(group)) for group in self.param_groups]
-        if not all_finite(grad for _, pairs in work for _, grad in pairs):
+        work = [(group, *self._gradients(group)) for group in self.param_groups]
+        if not all_finite([grad for _, _, grads in work for grad in grads]):
             self.counters["skipped_steps"] += 1
             return loss
-        for group, pairs in work:
-            self._update(group, [self._row(p, group, {"grad": g}) for p, g in pairs])
-            self._publish(group, [p for p, _ in pairs])
+        for group, params, grads in work:
+            self._update(group, self._table(group, params, {"grad": grads}))
+            self._publish(group, params)
         self.counters["steps"] += 1
         self.counters["gradient_calls"] += 1
         return loss
@@ -153,7 +156,7 @@ class SignOptimizer(Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._scratch = {}
+        self._forget_layout()
 
     def __getstate__(self) -> dict[str, Any]:
         """What copies and pickles carry: torch's own part and the attributes in ``carried``."""
@@ -177,41 +180,64 @@ class SignOptimizer(Optimizer):
         has_master = group.get("master_weights", False) and state_dtype(param) != param.dtype
         return [*self.buffers, *(["master"] if has_master else [])]
 
-    def _gradients(self, group: Group) -> list[tuple[Tensor, Tensor]]:
+    def _forget_layout(self) -> None:
+        """Drops what is remembered for speed alone."""
+        self._scratch: dict[torch.dtype, Tensor] = {}
+        self._rooms: dict[tuple[torch.dtype, torch.Size], Tensor] = {}
+        self._lots: dict[tuple[int, ...], list[list[int]]] = {}
+
+    def _gradients(self, group: Group) -> tuple[list[Tensor], list[Tensor]]:
         """Parameters with a gradient or a memory; a missing gradient counts as zeros where there is a memory."""
-        pairs = []
-        for param in group["params"]:
-            grad = param.grad
-            if grad is None:
-                if param not in self.state:
-                    continue
-                grad = torch.zeros_like(param)
-            elif grad.is_sparse:
-                raise Unsupported(f"{self._who}: sparse gradients are not covered; use sparse=False in the embedding.")
-            pairs.append((param, grad))
-        return pairs
+        params: list[Tensor] = group["params"]
+        found = [param.grad for param in params]
+        if any(grad is None for grad in found):
+            pairs = [(p, g) for p, g in zip(params, found, strict=True) if g is not None or p in self.state]
+            params = [param for param, _ in pairs]
+            found = [torch.zeros_like(param) if grad is None else grad for param, grad in pairs]
+        grads = [grad for grad in found if grad is not None]
+        if any(grad.is_sparse for grad in grads):
+            raise Unsupported(f"{self._who}: sparse gradients are not covered; use sparse=False in the embedding.")
+        return params, grads
 
-    def _row(self, param: Tensor, group: Group, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """All tensors of one parameter, with its buffers created where they are missing."""
-        target = param
-        if self.buffers or group["master_weights"]:
-            state = self.state[param]
-            if group["master_weights"] and state_dtype(param) != param.dtype:
-                if "master" not in state:
-                    state["master"] = param.detach().float()
-                target = state["master"]
-            for name in self.buffers:
-                if name not in state:
-                    state[name] = self._new_buffer(name, param, tensors["grad"], group)
-            return {"param": target, **tensors, **{name: state[name] for name in self.buffers}}
-        return {"param": target, **tensors}
+    def _table(self, group: Group, params: list[Tensor], columns: Columns) -> Columns:
+        """Columns of a list of parameters: what moves, the given ones, and the buffers, created where missing."""
+        if not self.buffers and not group["master_weights"]:
+            return {"param": params, **columns}
+        states = [self.state[param] for param in params]
+        needed = (*self.buffers, "master") if group["master_weights"] else self.buffers
+        if not all(name in state for name in needed for state in states):
+            for index, (param, state) in enumerate(zip(params, states, strict=True)):
+                self._create(group, param, state, columns["grad"][index])
+        targets = (
+            [s.get("master", p) for p, s in zip(params, states, strict=True)] if group["master_weights"] else params
+        )
+        return {"param": targets, **columns, **{name: [state[name] for state in states] for name in self.buffers}}
 
-    def _update(self, group: Group, rows: Sequence[Mapping[str, Tensor]]) -> None:
+    def _create(self, group: Group, param: Tensor, state: dict[str, Tensor], grad: Tensor) -> None:
+        """Adds the tensors that the state of a parameter lacks."""
+        if group["master_weights"] and state_dtype(param) != param.dtype and "master" not in state:
+            state["master"] = param.detach().float()
+        for name in self.buffers:
+            if name not in state:
+                state[name] = self._new_buffer(name, param, grad, group)
+
+    def _update(self, group: Group, table: Columns) -> None:
         self._look_at_precision(group)
-        for columns in partition(rows, pieces=self.elementwise, foreach=group["foreach"]):
-            if columns["grad"][0].dtype in (torch.bfloat16, torch.float16) and self.buffers:
-                columns["grad"] = [grad.float() for grad in columns["grad"]]
+        for columns in self._blocks(group, table):
             self._move(group, columns, self._directions(group, columns))
+
+    def _blocks(self, group: Group, table: Columns) -> Iterator[Columns]:
+        """The table in blocks, with gradients in the precision of the state."""
+        params, foreach = table["param"], group["foreach"]
+        key = (*map(id, params), foreach)
+        if key not in self._lots:
+            if len(self._lots) > 2 * len(self.param_groups):  # parameters without a gradient come and go
+                self._lots.clear()
+            self._lots[key] = lots(params, foreach)
+        for columns in blocks(table, self._lots[key], cut=self.elementwise and foreach is None):
+            if self.buffers:
+                columns["grad"] = [g.float() if g.dtype in HALF else g for g in columns["grad"]]
+            yield columns
 
     def _publish(self, group: Group, params: Sequence[Tensor]) -> None:
         """Rounds the master weights into the half-precision parameters."""

@@ -7,7 +7,7 @@ as a row of pieces, each a list of one.
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -21,84 +21,86 @@ LISTED = 2**18
 SMALL = 2**15
 """Below this size a tensor costs more in calls than in memory traffic, and joins a list."""
 
-Row = Mapping[str, Tensor]
 Columns = dict[str, list[Tensor]]
 
 
-def partition(rows: Iterable[Row], *, pieces: bool, foreach: bool | None) -> Iterator[Columns]:
-    """Groups rows of equally named tensors into columns that one list operation can take.
+def lots(params: Sequence[Tensor], foreach: bool | None) -> list[list[int]]:
+    """Which tensors a list operation takes together, by their indices.
 
     Args:
-        rows: One mapping per parameter, with "param" and "grad" among its names; all tensors of equal shape.
-        pieces: Whether the update is elementwise, so that a tensor may be cut.
-        foreach: ``True``: everything in lists; ``False``: one tensor at a time; ``None``: by device and size.
-
-    Yields:
-        One list per name, equally long; tensors of one column share device and dtype.
+        params: The parameters.
+        foreach: ``True``: one lot per device and dtype; ``False``: one tensor at a time; ``None``: by device and
+            size. Any division is correct, so one made earlier still serves when a parameter has changed.
     """
-    gathered: defaultdict[tuple, list[Row]] = defaultdict(list)
+    found: list[list[int]] = []
+    gathered: defaultdict[tuple, list[int]] = defaultdict(list)
     sizes: defaultdict[tuple, int] = defaultdict(int)
-    for row in rows:
-        param, size = row["param"], row["param"].numel()
-        on_cpu = param.device.type == "cpu"
-        if foreach is False or (foreach is None and on_cpu and size > SMALL):
-            yield from _cut(row) if pieces and foreach is None else _single(row)
+    for index, param in enumerate(params):
+        key, size = (param.device, param.dtype), param.numel()
+        if foreach is False or (foreach is None and param.is_cpu and size > SMALL):
+            found.append([index])
             continue
-        key = (param.device, param.dtype, row["grad"].dtype)
-        gathered[key].append(row)
+        gathered[key].append(index)
         sizes[key] += size
-        if foreach is None and on_cpu and sizes[key] >= LISTED:  # what lies in one list should stay in cache
-            yield _columns(gathered.pop(key))
+        if foreach is None and param.is_cpu and sizes[key] >= LISTED:  # what lies in one list should stay in cache
+            found.append(gathered.pop(key))
             del sizes[key]
-    for group in gathered.values():
-        yield _columns(group)
+    return found + list(gathered.values())
 
 
-def all_finite(tensors: Iterable[Tensor]) -> bool:
+def blocks(table: Columns, divided: Iterable[Sequence[int]], *, cut: bool) -> Iterator[Columns]:
+    """Walks over equally long columns, one of them "param", in blocks that one list operation can take.
+
+    Args:
+        table: Lists of tensors; those of equal index have equal shape.
+        divided: Indices by block, from `lots`.
+        cut: Whether the update is elementwise, so that a large tensor may come in pieces.
+    """
+    for lot in divided:
+        columns = {name: [column[index] for index in lot] for name, column in table.items()}
+        first = columns["param"][0]
+        if cut and len(lot) == 1 and first.is_cpu and first.numel() > PIECE:
+            yield from _pieces(columns)
+        else:
+            yield columns
+
+
+def all_finite(tensors: Sequence[Tensor]) -> bool:
     """Whether no entry is NaN or infinite; one read of the data and one synchronisation per device and dtype."""
-    kinds: defaultdict[tuple, list[Tensor]] = defaultdict(list)
+    here = [tensor for tensor in tensors if tensor.is_cpu]
+    if not all(math.isfinite(total) for total in _sums(here)) and not all(bool(t.isfinite().all()) for t in here):
+        return False  # a NaN or an infinity never leaves a sum; a finite sum is proof, another one may have overflowed
+    if len(here) == len(tensors):
+        return True
+    elsewhere: defaultdict[tuple, list[Tensor]] = defaultdict(list)
     for tensor in tensors:
-        kinds[(tensor.device, tensor.dtype)].append(tensor)
-    return all(_finite(group, device.type) for (device, _), group in kinds.items())
+        if not tensor.is_cpu and tensor.numel():
+            elsewhere[(tensor.device, tensor.dtype)].append(tensor)
+    peaks = [torch.stack(list(lists.norm(group, float("inf")))) for group in elsewhere.values()]
+    return all(bool(peak.isfinite().all()) for peak in peaks)
 
 
-def _finite(group: list[Tensor], device: str) -> bool:
-    if device == "cpu":  # a NaN or an infinity never leaves a sum; a finite sum is proof
-        if all(math.isfinite(total) for total in _sums(group)):
-            return True
-        return all(bool(t.isfinite().all()) for t in group)  # the sum may have overflowed: look closely
-    peaks = lists.norm([t for t in group if t.numel()], float("inf"))
-    return not peaks or bool(torch.stack(list(peaks)).isfinite().all())
-
-
-def _sums(group: list[Tensor]) -> Iterator[float]:
+def _sums(tensors: Iterable[Tensor]) -> Iterator[float]:
     """Sums over all entries, of small tensors together."""
     together, size = [], 0
-    for tensor in group:
-        if tensor.numel() > SMALL:
+    for tensor in tensors:
+        count = tensor.numel()
+        if count > SMALL:
             yield float(tensor.sum())
             continue
         together.append(tensor)
-        size += tensor.numel()
-        if size >= PIECE:
+        size += count
+        if size >= LISTED:
             yield float(lists.flattened(together).sum())
             together, size = [], 0
     if together:
         yield float(lists.flattened(together).sum())
 
 
-def _columns(rows: list[Row]) -> Columns:
-    return {name: [row[name] for row in rows] for name in rows[0]}
-
-
-def _single(row: Row) -> Iterator[Columns]:
-    yield {name: [tensor] for name, tensor in row.items()}
-
-
-def _cut(row: Row) -> Iterator[Columns]:
-    if not all(tensor.is_contiguous() for tensor in row.values()):
-        yield from _single(row)
+def _pieces(columns: Columns) -> Iterator[Columns]:
+    tensors = [tensor for (tensor,) in columns.values()]
+    if not all(tensor.is_contiguous() for tensor in tensors):
+        yield columns
         return
-    split = [tensor.view(-1).split(PIECE) for tensor in row.values()]
-    for parts in zip(*split, strict=True):
-        yield {name: [part] for name, part in zip(row, parts, strict=True)}
+    for parts in zip(*[tensor.view(-1).split(PIECE) for tensor in tensors], strict=True):
+        yield {name: [part] for name, part in zip(columns, parts, strict=True)}

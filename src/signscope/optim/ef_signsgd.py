@@ -1,14 +1,14 @@
 """EF-signSGD as a torch optimizer."""
 
 from torch import Tensor
-from torch.optim.optimizer import ParamsT
 
 from signscope.optim import lists
-from signscope.optim.base import Group, SignOptimizer, common_options
+from signscope.optim.base import Group
 from signscope.optim.blocks import Columns
+from signscope.optim.signsgd import SignSGD
 
 
-class EFSignSGD(SignOptimizer):
+class EFSignSGD(SignSGD):
     r"""EF-signSGD: a scaled sign per tensor, with the remainder fed back at the next step.
 
     ```text
@@ -19,8 +19,8 @@ class EFSignSGD(SignOptimizer):
     ```
 
     Source: `signscope.rules.ef_signsgd`. Memory: 1 float per parameter. Gradient calls: 1 per step. sign(0) is 0.
-    ``lr`` has the meaning it has for SGD, because the step scales with the gradient. Without weight decay
-    ``x_t - e_t = x_0 - lr * (sum of gradients)``.
+    ``lr`` has the meaning and the default it has for SGD, because the step scales with the gradient. Without weight
+    decay ``x_t - e_t = x_0 - lr * (sum of gradients)``.
 
     Differs from the paper: the scale is taken per tensor; weight decay (decoupled, outside the feedback) is ours.
 
@@ -35,21 +35,6 @@ class EFSignSGD(SignOptimizer):
 
     buffers = ("error",)
     elementwise = False
-
-    def __init__(
-        self,
-        params: ParamsT,
-        lr: float = 1e-2,
-        *,
-        weight_decay: float = 0.0,
-        maximize: bool = False,
-        foreach: bool | None = None,
-        master_weights: bool = False,
-    ) -> None:
-        common = common_options(
-            lr=lr, weight_decay=weight_decay, maximize=maximize, foreach=foreach, master_weights=master_weights
-        )
-        super().__init__(params, common)
 
     def _length(self, group: Group) -> float:
         return 1.0

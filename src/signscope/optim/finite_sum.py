@@ -9,9 +9,10 @@ from torch.optim.optimizer import ParamsT
 from signscope._core import checks
 from signscope._core.errors import InvalidInput
 from signscope.optim import lists
+from signscope.optim.base import Group
 from signscope.optim.blocks import Columns
 from signscope.optim.full_gradient import FullGradient
-from signscope.optim.gradients import mean_gradient
+from signscope.optim.gradients import Closure, mean_gradient
 from signscope.optim.replay import RandomState, full_precision
 from signscope.optim.two_point import TwoPointOptimizer
 
@@ -73,11 +74,18 @@ class FiniteSumOptimizer(TwoPointOptimizer):
             self._commit({**row, "full": row["grad"]})
         return loss
 
+    def _corrected(self, closures: Sequence[Closure]) -> Any:
+        """A step along the estimate that the batch corrects."""
+        loss, grads = self._sweep(closures, self.points)
+        if grads is not None:
+            self._commit(grads)
+        return loss
+
     def _take_checkpoint(self, columns: Columns) -> None:
         """Where a new full gradient came, it and the point it belongs to become the checkpoint."""
         if "full" in columns:
             lists.copy_(columns["h"], columns["full"])
             lists.copy_(columns["x_tau"], columns["param"])
 
-    def _gather(self, rows: Sequence[dict[str, Tensor]]) -> None:
+    def _gather(self, group: Group, table: Columns) -> None:
         raise AssertionError("methods with checkpoints move at every step")

@@ -11,6 +11,7 @@ from torch.optim.optimizer import ParamsT
 from signscope._core import checks
 from signscope._core.errors import InvalidInput
 from signscope.optim import lists
+from signscope.optim.averaging import past
 from signscope.optim.base import Group, SignOptimizer, common_options
 from signscope.optim.blocks import Columns
 from signscope.rules.spectral import QUINTIC, newton_schulz, polar_factor
@@ -33,9 +34,12 @@ class Muon(SignOptimizer):
     calls: 1 per step. msign(0) is 0. Unchanged when all gradients are multiplied by a positive number (exact form).
 
     `Muon.plain` is the theory's form: no momentum, exact matrix sign, no factor; on diagonal matrices it is
-    `SignSGD`. The default is the practical form, equal to torch.optim.Muon with the same options. Newton-Schulz does
-    not converge: singular values end in [0.68, 1.20], tiny ones stay tiny. Here a missing gradient counts as zeros
-    once there is a memory (torch.optim.Muon leaves the parameter alone), and state is float32 for half precision.
+    `SignSGD`. The default is the practical form, equal to torch.optim.Muon with the same options.
+
+    Differs from the paper: the average weighs the gradient by 1 - momentum, which the matrix sign does not see;
+    Newton-Schulz does not converge to it: singular values end in [0.68, 1.20], tiny ones stay tiny. From
+    torch.optim.Muon: a missing gradient counts as zeros once there is a memory, state is float32 for half precision,
+    and a step with a NaN or infinite gradient is skipped and counted.
 
     Give it the 2-D weights of hidden layers; embeddings, heads and 1-D parameters belong to another optimizer.
 
@@ -106,8 +110,7 @@ class Muon(SignOptimizer):
         )
 
     def _check_options(self, group: Group) -> None:
-        if not 0 <= checks.finite(self._who, "momentum", group["momentum"]) < 1:
-            raise InvalidInput(f"{self._who}: `momentum` must lie in [0, 1), got {group['momentum']:g}.")
+        past(self._who, "momentum", group["momentum"])
         checks.one_of(self._who, "polar", group["polar"], POLAR)
         checks.one_of(self._who, "adjust_lr_fn", group["adjust_lr_fn"] or "original", ADJUSTMENTS)
         checks.integer(self._who, "ns_steps", group["ns_steps"], minimum=0)

@@ -129,22 +129,6 @@ def full_precision() -> Iterator[None]:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, cudnn
 
 
-class HalfPrecisionWatch:
-    """Sees whether autograd saves half-precision tensors, the trace that autocast leaves in a closure."""
-
-    def __init__(self) -> None:
-        self.seen: torch.dtype | None = None
-
-    def _pack(self, tensor: Tensor) -> Tensor:
-        if tensor.dtype in (torch.bfloat16, torch.float16):
-            self.seen = tensor.dtype
-        return tensor
-
-    def hooks(self) -> Any:
-        """Context in which forward passes are watched."""
-        return torch.autograd.graph.saved_tensors_hooks(self._pack, lambda tensor: tensor)
-
-
 def refuse_if_different(who: str, first: tuple[Any, Sequence[Tensor]], second: tuple[Any, Sequence[Tensor]]) -> None:
     """Refuses a closure whose loss or gradient differs when evaluated again at the same point.
 

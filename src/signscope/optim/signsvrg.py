@@ -1,20 +1,14 @@
 """SignSVRG as a torch optimizer."""
 
-from collections.abc import Sequence
-from typing import Any
-
 from torch import Tensor
-from torch.optim.optimizer import ParamsT
 
 from signscope.optim import lists
-from signscope.optim.base import Group, common_options
+from signscope.optim.base import Group
 from signscope.optim.blocks import Columns
-from signscope.optim.finite_sum import FiniteSumOptimizer, Full
-from signscope.optim.gradients import Closure
-from signscope.optim.two_point import Modules
+from signscope.optim.resetting import ResettingOptimizer
 
 
-class SignSVRG(FiniteSumOptimizer):
+class SignSVRG(ResettingOptimizer):
     r"""SignSVRG: component gradients corrected by the full gradient of the last checkpoint.
 
     ```text
@@ -47,44 +41,6 @@ class SignSVRG(FiniteSumOptimizer):
 
     buffers = ("x_tau", "h")
     points = ("x_tau",)
-
-    def __init__(
-        self,
-        params: ParamsT,
-        lr: float = 1e-3,
-        *,
-        full_gradient: Full,
-        period: int,
-        weight_decay: float = 0.0,
-        maximize: bool = False,
-        foreach: bool | None = None,
-        master_weights: bool = False,
-        model: Modules = None,
-        check_every: int | None = 0,
-        loss_scale: float | str | None = None,
-        allow_changes: bool = False,
-    ) -> None:
-        common = common_options(
-            lr=lr, weight_decay=weight_decay, maximize=maximize, foreach=foreach, master_weights=master_weights
-        )
-        super().__init__(
-            params,
-            common,
-            full_gradient=full_gradient,
-            period=period,
-            model=model,
-            check_every=check_every,
-            loss_scale=loss_scale,
-            allow_changes=allow_changes,
-        )
-
-    def _advance(self, closures: Sequence[Closure]) -> Any:
-        if self._at_checkpoint():
-            return self._reset()
-        loss, grads = self._sweep(closures, self.points)
-        if grads is not None:
-            self._commit(grads)
-        return loss
 
     def _directions(self, group: Group, columns: Columns) -> list[Tensor]:
         self._take_checkpoint(columns)

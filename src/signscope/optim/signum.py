@@ -4,8 +4,8 @@ from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from signscope._core import checks
-from signscope._core.errors import InvalidInput
 from signscope.optim import lists
+from signscope.optim.averaging import past, share
 from signscope.optim.base import Group, SignOptimizer, common_options
 from signscope.optim.blocks import Columns
 
@@ -70,17 +70,3 @@ class Signum(SignOptimizer):
         buffers = columns["momentum_buffer"]
         lists.lerp_(buffers, columns["grad"], 1 - group["momentum"])
         return self._signs(buffers)
-
-
-def past(who: str, name: str, value: float) -> float:
-    """A weight of the past: a number in [0, 1)."""
-    if not 0 <= checks.finite(who, name, value) < 1:
-        raise InvalidInput(f"{who}: `{name}` must lie in [0, 1), got {value:g}.")
-    return float(value)
-
-
-def share(who: str, name: str, value: float) -> float:
-    """A weight of the new sample: a number in (0, 1]."""
-    if not 0 < checks.finite(who, name, value) <= 1:
-        raise InvalidInput(f"{who}: `{name}` must lie in (0, 1], got {value:g}.")
-    return float(value)

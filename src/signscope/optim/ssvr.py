@@ -8,10 +8,10 @@ from torch.optim.optimizer import ParamsT
 
 from signscope._core import checks
 from signscope.optim import lists
+from signscope.optim.averaging import share
 from signscope.optim.base import Group, common_options
-from signscope.optim.blocks import Columns, partition
+from signscope.optim.blocks import Columns
 from signscope.optim.gradients import Closure
-from signscope.optim.signum import share
 from signscope.optim.two_point import Modules, TwoPointOptimizer
 
 
@@ -114,6 +114,6 @@ class SSVR(TwoPointOptimizer):
             lists.add_(v, grads, alpha=1 / self.init_batches)
         return self._signs(v)
 
-    def _gather(self, rows: Sequence[dict[str, Tensor]]) -> None:
-        for columns in partition(rows, pieces=True, foreach=None):
+    def _gather(self, group: Group, table: Columns) -> None:
+        for columns in self._blocks(group, table):
             lists.add_(columns["v"], columns["grad"], alpha=1 / self.init_batches)

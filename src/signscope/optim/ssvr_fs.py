@@ -7,11 +7,11 @@ from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from signscope.optim import lists
+from signscope.optim.averaging import share
 from signscope.optim.base import Group, common_options
 from signscope.optim.blocks import Columns
 from signscope.optim.finite_sum import FiniteSumOptimizer, Full
 from signscope.optim.gradients import Closure
-from signscope.optim.signum import share
 from signscope.optim.two_point import Modules
 
 
@@ -94,10 +94,7 @@ class SSVRFS(FiniteSumOptimizer):
             if self.counters["steps"] == 0 or self.counters["reset_at_checkpoint"]:
                 return self._reset()
             return self._refreshed_step(closures)
-        loss, grads = self._sweep(closures, self.points)
-        if grads is not None:
-            self._commit(grads)
-        return loss
+        return self._corrected(closures)
 
     def _refreshed_step(self, closures: Sequence[Closure]) -> Any:
         """The published step at a checkpoint: the current point is the anchor, so two gradients suffice."""

@@ -9,24 +9,23 @@ from torch import Tensor, nn
 from torch.optim.optimizer import ParamsT
 
 from signscope._core import checks
-from signscope._core.errors import InvalidInput, Unsupported
+from signscope._core.errors import InvalidInput
 from signscope.optim import lists
 from signscope.optim.base import Group, SignOptimizer
 from signscope.optim.blocks import Columns, all_finite
+from signscope.optim.coarse import DifferenceWatch
 from signscope.optim.gradients import Closure, as_closures, mean_gradient
 from signscope.optim.loss_scale import LossScale
-from signscope.optim.precision import HALF
 from signscope.optim.replay import (
     BufferGuard,
-    HalfPrecisionWatch,
     RandomState,
     full_precision,
     refuse_if_different,
 )
 
-LOWEST_HALF_LR = 1e-3
-"""Below this rate the rounding of half-precision gradients exceeds their difference between two points."""
 Modules = nn.Module | Iterable[nn.Module] | None
+STARTED = ("steps", "initial_batches")
+"""Counters that are above 0 once the run has begun."""
 
 
 class TwoPointOptimizer(SignOptimizer):
@@ -59,7 +58,7 @@ class TwoPointOptimizer(SignOptimizer):
         "loss_scale",
         "allow_changes",
         "_left",
-    )  # the guard is made anew
+    )  # guard and watch are made anew
 
     def __init__(
         self,
@@ -74,7 +73,7 @@ class TwoPointOptimizer(SignOptimizer):
     ) -> None:
         super().__init__(params, defaults)
         self.model = [model] if isinstance(model, nn.Module) else None if model is None else list(model)
-        self._guard = BufferGuard(self.model)
+        self._guard, self._coarse = BufferGuard(self.model), DifferenceWatch(self._who)
         self.check_every = check_every
         if check_every is not None:
             checks.integer(self._who, "check_every", check_every, minimum=0)
@@ -107,13 +106,13 @@ class TwoPointOptimizer(SignOptimizer):
         Raises:
             InvalidInput: No closure, one without backward, one that is not replayable, or parameters that changed
                 since the last step.
-            Unsupported: Half precision with a rate at which gradient differences drown in rounding.
+            Unsupported: Half precision with a rate at which gradient differences drown in rounding, from the start.
         """
         if closure is None and self.stepped_outside:
             self.stepped_outside = False
             return None
         closures = as_closures(self._who, closure)
-        self._refuse_half_weights()
+        self._coarse.look(self.param_groups, self.counters, refuse=not any(map(self.counters.get, STARTED)))
         self._refuse_changes()
         loss = self._advance(closures)
         self._left = None if self.allow_changes else self._sums()
@@ -125,7 +124,7 @@ class TwoPointOptimizer(SignOptimizer):
 
     def restart(self) -> None:
         """Forgets the past, as after a jump of the parameters: the next step starts the estimate anew."""
-        kept = {k: v for k, v in self.counters.items() if k not in ("steps", "initial_batches", "checked_at")}
+        kept = {k: v for k, v in self.counters.items() if k not in (*STARTED, "checked_at")}
         for param in self._params():
             for name in self.buffers:
                 self.state[param].pop(name, None)
@@ -134,7 +133,7 @@ class TwoPointOptimizer(SignOptimizer):
 
     def add_param_group(self, param_group: Group) -> None:
         """Adds a group before the first step; later the new parameters would have no past."""
-        if any(group.get("counters", {}).get("steps") for group in self.param_groups):
+        if any(group.get("counters", {}).get(name) for group in self.param_groups for name in STARTED):
             raise InvalidInput(
                 f"{self._who}: a parameter group was added after {self.counters['steps']} steps; its parameters "
                 "have no previous point. Call restart() first, or give them an optimizer of their own."
@@ -143,7 +142,7 @@ class TwoPointOptimizer(SignOptimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._guard = BufferGuard(getattr(self, "model", None))
+        self._guard, self._coarse = BufferGuard(getattr(self, "model", None)), DifferenceWatch(self._who)
 
     def load_state_dict(self, state_dict: Any) -> None:
         """Continues from a saved state; a missing buffer is an error that names it."""
@@ -168,7 +167,7 @@ class TwoPointOptimizer(SignOptimizer):
         grads: dict[str, list[Tensor]] = {}
         for point in points:
             random.restore()
-            with self._exchanged(point), self._guard.hold():
+            with self._exchanged(point), self._guard.hold(), self._coarse.watching(self.param_groups, self.counters):
                 grads[f"grad@{point}"] = self._evaluate(closures)[1]
         random.restore()
         loss, grads["grad"] = self._evaluate(closures)
@@ -178,18 +177,16 @@ class TwoPointOptimizer(SignOptimizer):
         return loss, grads if self._usable(grads) else None
 
     def _trial(self, closures: Sequence[Closure]) -> tuple[Any, list[Tensor]]:
-        """Evaluates at the current point without lasting effect, to be compared, and refuses autocast."""
-        watch, calls = HalfPrecisionWatch(), self.counters["gradient_calls"]
-        with self._guard.hold(), watch.hooks():
+        """Evaluates at the current point without lasting effect, to be compared."""
+        calls = self.counters["gradient_calls"]
+        with self._guard.hold():
             result = self._evaluate(closures)
         self.counters["gradient_calls"] = calls
-        if watch.seen is not None:
-            self._refuse_autocast(watch.seen)
         return result
 
     def _usable(self, grads: dict[str, list[Tensor]]) -> bool:
         """Unscales and clips in place, by common factors; counts a step that must be skipped."""
-        finite = all_finite(grad for row in grads.values() for grad in row)
+        finite = all_finite([grad for row in grads.values() for grad in row])
         scale = self.loss_scale.current(self.counters)
         self.loss_scale.update(self.counters, finite=finite)
         if not finite:
@@ -206,20 +203,23 @@ class TwoPointOptimizer(SignOptimizer):
 
     def _commit(self, grads: dict[str, list[Tensor]], *, moving: bool = True) -> None:
         """Updates estimates and, when ``moving``, the parameters."""
-        params = iter(range(len(self._params())))
+        first = 0
         for group in self.param_groups:
-            rows = []
-            for param in group["params"]:
-                index = next(params)
-                rows.append(self._row(param, group, {name: row[index] for name, row in grads.items()}))
+            params = group["params"]
+            end = first + len(params)
+            table = self._table(group, params, {name: column[first:end] for name, column in grads.items()})
+            first = end
+            free = [index for index, param in enumerate(params) if param.requires_grad]
+            if len(free) < len(params):  # a frozen parameter has state, should it be freed, but stays where it is
+                table = {name: [column[index] for index in free] for name, column in table.items()}
             if moving:
-                self._update(group, rows)
-                self._publish(group, group["params"])
+                self._update(group, table)
+                self._publish(group, params)
             else:
-                self._gather(rows)
+                self._gather(group, table)
         self.counters["steps"] += moving
 
-    def _gather(self, rows: Sequence[dict[str, Tensor]]) -> None:
+    def _gather(self, group: Group, table: Columns) -> None:
         """Takes gradients in without moving."""
         raise NotImplementedError
 
@@ -251,32 +251,11 @@ class TwoPointOptimizer(SignOptimizer):
 
     # --- refusals -------------------------------------------------------------------------------------------------
 
-    def _refuse_autocast(self, precision: torch.dtype) -> None:
-        lr = min(float(group["lr"]) for group in self.param_groups)
-        if 0 < lr < LOWEST_HALF_LR and all(p.dtype not in HALF for p in self._params()):
-            raise Unsupported(
-                f"{self._who}: the closure computes in {precision} (autocast) with lr={lr:g}. Below "
-                f"lr={LOWEST_HALF_LR:g} the rounding of the gradients exceeds their difference between two points. "
-                "Leave autocast off, or raise lr."
-            )
-
     def _is_check_due(self) -> bool:
         if self.check_every is None:
             return False
         last = self.counters.get("checked_at")
         return last is None or (self.check_every > 0 and self.counters["steps"] - last >= self.check_every)
-
-    def _refuse_half_weights(self) -> None:
-        if self.counters["steps"] or self.counters["initial_batches"]:
-            return
-        for group in self.param_groups:
-            half = [p for p in group["params"] if p.dtype in HALF]
-            if half and 0 < float(group["lr"]) < LOWEST_HALF_LR:
-                raise Unsupported(
-                    f"{self._who}: the parameters are {half[0].dtype} and lr={float(group['lr']):g}. Below "
-                    f"lr={LOWEST_HALF_LR:g} the rounding of the gradients exceeds their difference between two points. "
-                    "Keep the parameters in float32."
-                )
 
     def _sums(self) -> list[Tensor]:
         return [param.detach().sum() for param in self._params()]

@@ -14,6 +14,8 @@ from signscope.problems.arrays import as_float64, json_number
 
 _SYMMETRY, _SYMMETRY_SINGLE = 1e-8, 1e-5  # largest |K - K'| against max |K|, in float64 and below it
 _NEGATIVE = 1e-10  # an eigenvalue this far below 0, against the largest one, is rounding
+_BLOCK = 2**23  # numbers in one block of rows
+DENSE_REACH = 4_000  # largest dimension at which an eigendecomposition is the default
 
 
 class Covariance(ABC):
@@ -73,6 +75,11 @@ class Covariance(ABC):
         return self.eigh()[0]
 
     @property
+    def extremes(self) -> tuple[float, float]:
+        """Smallest and largest eigenvalue."""
+        return float(self.eigvals[0]), float(self.eigvals[-1])
+
+    @property
     def trace(self) -> float:
         """Sum of the variances, tr K."""
         return float(self.diagonal().sum())
@@ -80,7 +87,8 @@ class Covariance(ABC):
     @property
     def condition_number(self) -> float:
         """Largest over smallest eigenvalue; infinite where K is singular to rounding."""
-        return float(self.eigvals[-1] / self.eigvals[0]) if self.rank == self.dim else float("inf")
+        low, high = self.extremes
+        return high / low if self.rank == self.dim and low > 0 else float("inf")
 
     @property
     def rank(self) -> int:
@@ -91,6 +99,24 @@ class Covariance(ABC):
     def quadratic(self, v: Tensor) -> Tensor:
         """The form v'Kv for every vector of ``v``: shape (..., d) gives (...,)."""
         return (v * self.matvec(v)).sum(-1)
+
+    def columns(self, indices: Tensor) -> Tensor:
+        """The columns of K with the given indices, shape (len(indices), d), float64."""
+        units = torch.zeros(len(indices), self.dim, dtype=torch.float64)
+        units[torch.arange(len(indices)), indices] = 1.0
+        return self.matvec(units)
+
+    def squared_norm(self, scale: Vector | None = None) -> float | None:
+        """Sum of squares of the entries of diag(scale) K diag(scale); None where that costs more than a few products.
+
+        Args:
+            scale: Shape (d,); ones by default.
+        """
+        return None
+
+    def sign_matvec(self, v: Tensor) -> Tensor | None:
+        """Ksig v, Ksig = arcsin of the correlations, for every vector of ``v``; None where it is not cheap."""
+        return None
 
     def describe(self) -> dict[str, Any]:
         """Kind, dimension, trace and condition number (None if infinite), ready for JSON."""
@@ -221,6 +247,21 @@ class Dense(Covariance):
     def colour(self, z: Tensor) -> Tensor:
         """``z L'`` with L L' = K, in the dtype and on the device of ``z``, shape (..., d)."""
         return z @ self._like("_factor", z).T
+
+    def squared_norm(self, scale: Vector | None = None) -> float:
+        """Sum of squares of the entries of diag(scale) K diag(scale)."""
+        matrix = self._matrix.square()
+        return float(matrix.sum() if scale is None else scale.square() @ matrix @ scale.square())
+
+    def sign_matvec(self, v: Tensor) -> Tensor:
+        """Ksig v, a block of rows of arcsin at a time; exact."""
+        root = self._diagonal.sqrt()
+        found = torch.empty_like(v)
+        for block in torch.arange(self.dim).split(max(1, _BLOCK // self.dim)):
+            angles = (self._matrix[block] / root[block, None] / root).clamp_(-1, 1).arcsin_()
+            angles[torch.arange(len(block)), block] = torch.pi / 2
+            found[..., block] = v @ angles.T.to(v)
+        return found
 
     def _root(self) -> Tensor:
         factor, failed = torch.linalg.cholesky_ex(self._matrix)

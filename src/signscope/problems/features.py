@@ -22,7 +22,13 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def random_features(
-    features: Any, width: int, *, activation: str = "tanh", seed: int = 0, center: bool = False
+    features: Any,
+    width: int,
+    *,
+    activation: str = "tanh",
+    noise: float = 0.0,
+    seed: int = 0,
+    center: bool = False,
 ) -> Tensor:
     r"""``f(X W / sqrt(p))`` with a standard normal matrix W of shape (p, width).
 
@@ -31,6 +37,8 @@ def random_features(
             near 1.
         width: Number of new columns d.
         activation: f, one of ``"tanh"``, ``"relu"``, ``"cos"``.
+        noise: Standard deviation of independent Gaussian numbers added to the result: they lift the smallest
+            eigenvalues of its covariance to noise^2.
         seed: Names W; the same seed gives the same features for other rows of the same p columns.
         center: Subtract the column means of the result over these rows.
 
@@ -38,15 +46,16 @@ def random_features(
         Shape (n, width), float64.
 
     Raises:
-        InvalidInput: X is not a matrix of finite numbers, or the activation is unknown.
+        InvalidInput: X is not a matrix of finite numbers, the width is not positive, or the activation unknown.
 
     Notes:
         The cosine has no random phase, so it sees x and -x alike. Row i depends on row i of X alone unless
-        ``center`` is set.
+        ``center`` or ``noise`` is set.
     """
     who = "random_features"
     width = checks.integer(who, "width", width, minimum=1)
     function = ACTIVATIONS[checks.one_of(who, "activation", activation, ACTIVATIONS)]
+    noise = checks.non_negative(who, "noise", noise)
     rows = features if isinstance(features, Tensor) else np.asarray(features)
     if rows.ndim != 2 or 0 in rows.shape:
         raise InvalidInput(f"{who}: `features` must have shape (n, p), got {tuple(rows.shape)}.")
@@ -57,16 +66,29 @@ def random_features(
         block = as_float64(who, "features", rows[begin : begin + _BLOCK])
         torch.mm(block, weights, out=out[begin : begin + _BLOCK])
     function(out)
+    if noise:
+        rng = stream(seed, "feature noise")
+        for block in out.split(_BLOCK):
+            block.add_(torch.from_numpy(rng.standard_normal(tuple(block.shape))), alpha=noise)
     return out.sub_(out.mean(0)) if center else out
 
 
 def features_from_text(features: Any, text: str, *, seed: int = 0, center: bool = False) -> Tensor:
     """`random_features` from the text of a command line: ``"tanh:400"`` is width 400 with tanh.
 
+    A third number is ``noise``: ``"tanh:50:0.3"``.
+
     Raises:
-        InvalidInput: The text is not ACTIVATION:WIDTH.
+        InvalidInput: The text is not ACTIVATION:WIDTH or ACTIVATION:WIDTH:NOISE.
     """
-    activation, _, width = text.partition(":")
-    if not width.strip().isdigit():
-        raise InvalidInput(f"random_features: {text!r} is not ACTIVATION:WIDTH, such as tanh:400.")
-    return random_features(features, int(width), activation=activation.strip(), seed=seed, center=center)
+    activation, *numbers = (part.strip() for part in text.split(":"))
+    try:
+        width, noise = int(numbers[0]), float(numbers[1]) if len(numbers) == 2 else 0.0
+        wrong = len(numbers) > 2
+    except (IndexError, ValueError):
+        wrong, width, noise = True, 0, 0.0
+    if wrong:
+        raise InvalidInput(
+            f"random_features: {text!r} is not ACTIVATION:WIDTH, such as tanh:400, or ACTIVATION:WIDTH:NOISE."
+        )
+    return random_features(features, width, activation=activation, noise=noise, seed=seed, center=center)

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from signscope._core.errors import InvalidInput
 from signscope._core.random import stream
-from signscope.reproduce.images import cifar10_arrays, fashion_arrays
+from signscope.problems.images import cifar10_arrays, fashion_arrays
+from signscope.problems.reviews import review_vectors
 
 Kind = Literal["images", "features", "characters"]
 TEXT = Path(__file__).parent / "data" / "shakespeare.txt"
@@ -125,8 +126,7 @@ def _imdb(path: Path) -> Dataset:
             raise InvalidInput(f"{WHO}: {path} holds neither imdb_glove50.npz nor imdb_text_5000.jsonl.gz.")
         path = found[0]
     if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as file:
-            train_x, train_y, test_x, test_y = (file[k] for k in ("x_train", "y_train", "x_test", "y_test"))
+        train_x, train_y, test_x, test_y = review_vectors(path)
         centre, scale = train_x.mean(0), train_x.std(0)
         train_x, test_x = (train_x - centre) / scale, (test_x - centre) / scale
     else:

@@ -8,6 +8,7 @@ from signscope._core import checks
 from signscope._core.errors import InvalidInput
 from signscope.reproduce.entry import Figure
 from signscope.reproduce.report import Report
+from signscope.reproduce.xiao2024 import FIGURES as _XIAO2024
 
 _JIANG2024 = (
     Figure(
@@ -25,7 +26,7 @@ _JIANG2024 = (
         "training:jiang2024_training",
     ),
 )
-FIGURES = {figure.name: figure for figure in _JIANG2024}
+FIGURES = {figure.name: figure for figure in (*_XIAO2024, *_JIANG2024)}
 
 
 def run_figure(name: str, *, out: str | Path | None = None, **options: Any) -> Report:

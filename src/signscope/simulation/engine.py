@@ -1,8 +1,9 @@
 """The loop over groups of runs, blocks of rows and recorded times."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from signscope.simulation.feed import Block, blocks, empty_block, one_thread_per
 from signscope.simulation.lanes import DataLane, GaussianLane, Lane
 from signscope.simulation.recording import Recorder
 from signscope.simulation.settings import Settings, layout
-from signscope.simulation.stepping import stepper
+from signscope.simulation.stepping import Stepper, stepper
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,19 @@ class Engine:
         problem: The problem; its ``rows`` are read unless ``settings.rows`` is ``"gaussian"``.
         settings: Checked arguments.
         meter: Told the fraction that is done after every block.
+        make: Gives the stepper that moves some displacements; that of ``settings.optimizer`` by default.
     """
 
-    def __init__(self, problem: LeastSquares, settings: Settings, meter: Meter) -> None:
+    def __init__(
+        self,
+        problem: LeastSquares,
+        settings: Settings,
+        meter: Meter,
+        *,
+        make: Callable[[Tensor], Stepper] | None = None,
+    ) -> None:
         self.problem, self.settings, self.meter = problem, settings, meter
+        self._make = make or partial(stepper, settings)
         gaussian = settings.rows == "gaussian"
         self.cut = layout(
             settings,
@@ -72,7 +82,7 @@ class Engine:
     def _run_group(self, runs: range, displacement: Tensor, recorder: Recorder) -> None:
         """Advance the runs from block to block and record on the way; stop early when all have diverged."""
         settings, per_block = self.settings, self.cut.block_steps
-        mover = stepper(settings, displacement)
+        mover = self._make(displacement)
         step = 0
         self._record_due(recorder, step, displacement)
         with closing(self._feed(runs)) as feed:

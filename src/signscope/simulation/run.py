@@ -18,6 +18,7 @@ from signscope.simulation.arguments import WHO, as_device, as_dtype, check_rows,
 from signscope.simulation.engine import Engine, Outcome
 from signscope.simulation.recording import BLOW_UP, summarise
 from signscope.simulation.settings import Settings
+from signscope.simulation.stepping import Stepper
 
 _BAND = 0.8
 
@@ -84,6 +85,41 @@ def simulate(
         next rows during the steps.
     """
     name = checks.one_of(WHO, "optimizer", optimizer, OPTIMIZERS)
+    settings, recorded = checked(
+        problem,
+        name,
+        lr=lr,
+        horizon=horizon,
+        batch_size=batch_size,
+        betas=betas,
+        num_runs=num_runs,
+        seed=seed,
+        rows=rows,
+        times=times,
+        dtype=dtype,
+        device=device,
+        eps=eps,
+    )
+    return finished_curve(problem, settings, recorded, progress=progress)
+
+
+def checked(
+    problem: LeastSquares,
+    name: str,
+    *,
+    lr: float | Schedule | Callable[[Tensor], Tensor],
+    horizon: float,
+    batch_size: int,
+    num_runs: int,
+    seed: int,
+    times: Sequence[float] | Tensor | None,
+    dtype: torch.dtype | str | None,
+    device: torch.device | str | None,
+    betas: tuple[float, float] = (0.9, 0.999),
+    rows: str = "gaussian",
+    eps: float = 1e-8,
+) -> tuple[Settings, np.ndarray]:
+    """Checked settings of a simulation and its recorded times in steps/dim; see `simulate` for the arguments."""
     recorded = recorded_times(times, horizon)
     settings = Settings(
         optimizer=name,
@@ -100,15 +136,24 @@ def simulate(
         device=as_device(device),
     )
     check_rows(problem, settings.rows, num_steps=settings.num_steps, batch_size=settings.batch_size)
-    outcome = _run(problem, settings, as_meter(progress, f"simulate {name}"))
-    return _curve(problem, settings, outcome, recorded)
+    return settings, recorded
 
 
-def _run(problem: LeastSquares, settings: Settings, meter: Meter) -> Outcome:
+def finished_curve(
+    problem: LeastSquares,
+    settings: Settings,
+    recorded: np.ndarray,
+    *,
+    progress: bool | Meter,
+    make: Callable[[Tensor], Stepper] | None = None,
+) -> Curve:
+    """Run the engine; ``make`` gives the stepper of displacements, that of ``settings.optimizer`` by default."""
+    meter = as_meter(progress, f"simulate {settings.optimizer}")
     try:
-        return Engine(problem, settings, meter).run()
+        outcome = Engine(problem, settings, meter, make=make).run()
     finally:
         meter.close()
+    return _curve(problem, settings, outcome, recorded)
 
 
 def _curve(problem: LeastSquares, settings: Settings, outcome: Outcome, recorded: np.ndarray) -> Curve:

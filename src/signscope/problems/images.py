@@ -12,6 +12,10 @@ from signscope._core.errors import InvalidInput, Unsupported
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 _RECORD = 1 + 3 * 32 * 32
+_NO_CIFAR = (
+    "data: {path} holds neither data_batch_*.bin with test_batch.bin (CIFAR-10's binary version) nor "
+    "cifar10_train*.npz with cifar10_test.npz. The Python version consists of pickles, which are not read."
+)
 
 
 def cifar10_arrays(path: Path) -> Arrays:
@@ -32,10 +36,24 @@ def cifar10_arrays(path: Path) -> Arrays:
     batches, tests = sorted(path.glob("cifar10_train*.npz")), sorted(path.glob("cifar10_test*.npz"))
     if batches and tests:
         return *_mosaics(batches), *_mosaics(tests)
-    raise InvalidInput(
-        f"data: {path} holds neither data_batch_*.bin with test_batch.bin (CIFAR-10's binary version) nor "
-        "cifar10_train*.npz with cifar10_test.npz. The Python version consists of pickles, which are not read."
-    )
+    raise InvalidInput(_NO_CIFAR.format(path=path))
+
+
+def cifar10_training(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Training images (n, 32, 32, 3) uint8 and their labels, of a folder or of one file (.bin or .npz).
+
+    Raises:
+        InvalidInput: The folder has no such files, or the file is of another kind.
+    """
+    if not path.is_dir():
+        readers = {".bin": _binary, ".npz": _mosaics}
+        if path.suffix not in readers:
+            raise InvalidInput(f"data: cifar10 is read from .bin or .npz files, got {path.name}.")
+        return readers[path.suffix]([path])
+    for pattern, reader in (("data_batch_*.bin", _binary), ("cifar10_train*.npz", _mosaics)):
+        if found := sorted(path.glob(pattern)):
+            return reader(found)
+    raise InvalidInput(_NO_CIFAR.format(path=path))
 
 
 def fashion_arrays(path: Path) -> Arrays:

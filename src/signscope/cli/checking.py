@@ -1,0 +1,136 @@
+"""``signscope check``: does the theory apply to my problem?"""
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from signscope.cli import options as o
+from signscope.cli.door import guarded, say
+
+if TYPE_CHECKING:
+    from signscope.comparison import Assumption, Examination
+
+FILE = "check.json"
+Out = Annotated[Path | None, typer.Option(help=f"Folder for {FILE}.", rich_help_panel="Output")]
+Json = Annotated[bool, typer.Option("--json", help=f"Print {FILE} and nothing else.", rich_help_panel="Output")]
+Config = Annotated[
+    Path | None,
+    typer.Option(help=f"{FILE} of an earlier run, repeated; explicit options win.", rich_help_panel="Output"),
+]
+Rates = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--lr",
+        metavar="NAME=VALUE",
+        help="Rate of one optimizer; sgd=VALUE is set against its stability limit. May be repeated.",
+        rich_help_panel="Run",
+    ),
+]
+
+
+def check_problem(
+    ctx: typer.Context,
+    data: o.Data = None,
+    target: o.Target = None,
+    features: o.Features = None,
+    center: o.Center = True,
+    scale: o.Scale = "global",
+    ridge: o.Ridge = 1e-6,
+    problem: o.Problem = None,
+    dim: o.Dim = None,
+    spectrum: o.Spectrum = None,
+    rotated: o.Rotated = False,
+    cov: o.Cov = None,
+    noise: o.Noise = None,
+    start: o.Start = "zeros",
+    optimizers: o.Optimizers = "sgd,signsgd,adam",
+    lr: Rates = None,
+    seed: o.Seed = 0,
+    batch_size: o.BatchSize = 1,
+    betas: o.Betas = "0.9,0.999",
+    out: Out = None,
+    force: o.Force = False,
+    as_json: Json = False,
+    config: Config = None,
+    debug: o.Debug = False,
+) -> None:
+    """Measure what the predictions assume of a problem, without running anything.
+
+    Checks that do not hold are a result: the exit code is 0. Without any argument: scikit-learn's handwritten digits.
+    """
+    with guarded("check", debug=debug):
+        _run(ctx)
+
+
+def _run(ctx: typer.Context) -> None:
+    from dataclasses import replace
+
+    from signscope.cli.inputs import build_problem
+    from signscope.cli.settings import rates, resolve
+    from signscope.comparison import check
+
+    options = resolve(ctx, "check")
+    options["lr"] = rates("lr", options["lr"])
+    place = _place(ctx)
+    found, options = build_problem(options)
+    result = check(
+        found,
+        optimizers=options["optimizers"],
+        lr=options["lr"],
+        batch_size=options["batch_size"],
+        betas=tuple(options["betas"]),
+    )
+    result = replace(result, options={**options, "lr": result.options["lr"]})
+    text = json.dumps(result.summary(), indent=2, allow_nan=False, ensure_ascii=False)
+    if place is not None:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text + "\n", encoding="utf-8")
+    if ctx.params["as_json"]:
+        typer.echo(text)
+    else:
+        show(result)
+    if place is not None:
+        say(f"wrote {place}")
+
+
+def _place(ctx: typer.Context) -> Path | None:
+    """Where the file goes, found out before the work."""
+    from signscope._core.errors import InvalidInput
+
+    folder: Path | None = ctx.params["out"]
+    if folder is None:
+        return None
+    if (folder / FILE).exists() and not ctx.params["force"]:
+        raise InvalidInput(f"--out: {folder} already holds a {FILE}. Use --force to replace it.")
+    nearest = next(p for p in (folder, *folder.parents) if p.exists())
+    if not nearest.is_dir():
+        raise InvalidInput(f"--out: {nearest} is a file; results need a folder.")
+    return folder / FILE
+
+
+def show(result: "Examination") -> None:
+    """The table of numbers, then what they mean and what to do where a check fails, then the verdict."""
+    from signscope.cli.report import aligned
+
+    rows = [[a.name, _number(a.value), _number(a.threshold), "ok" if a.ok else "FAILS"] for a in result.assumptions]
+    width = max(len("check"), *(len(row[0]) for row in rows))
+    header = ["check".ljust(width), "value", "limit", "status"]
+    for line in aligned(header, [[row[0].ljust(width), *row[1:]] for row in rows]):
+        typer.echo(line)
+    typer.echo("")
+    for assumption in result.assumptions:
+        typer.echo(_sentence(assumption))
+    typer.echo(f"\n{result.text}")
+
+
+def _sentence(assumption: "Assumption") -> str:
+    mark = "+" if assumption.ok else "-"
+    advice = "" if assumption.ok or not assumption.advice else f" -> {assumption.advice}"
+    return f"{mark} {assumption.name}: {assumption.text}.{advice}"
+
+
+def _number(value: Any) -> str:
+    return "-" if value is None or not math.isfinite(value) else f"{value:.3g}"

@@ -1,0 +1,194 @@
+"""``signscope schedule``: the best learning rate as a function of time, next to the usual shapes."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from signscope.cli import groups as g
+from signscope.cli.door import FAILED, say
+
+if TYPE_CHECKING:
+    from signscope.curves import Curve
+    from signscope.limits.optimal import Design
+    from signscope.problems import LeastSquares
+
+FILES = ("schedules.png", "schedule.csv", "schedule.json")
+_POINTS = 201
+_RTOL = 1e-5
+
+Shapes = Annotated[
+    str,
+    typer.Option(
+        help="Out of constant, linear, cosine, wsd, greedy, optimal; separated by commas.", rich_help_panel="Run"
+    ),
+]
+Out = Annotated[Path | None, typer.Option(help=f"Folder for {', '.join(FILES)}.", rich_help_panel="Output")]
+Json = Annotated[bool, typer.Option("--json", help="Print schedule.json and nothing else.", rich_help_panel="Output")]
+Config = Annotated[
+    Path | None,
+    typer.Option(help="schedule.json of an earlier run, repeated; explicit options win.", rich_help_panel="Output"),
+]
+
+
+SHAPES: g.Group = {"shapes": (Shapes, "constant,linear,cosine,wsd,greedy,optimal")}
+OUTPUT: g.Group = {**g.OUTPUT, "out": (Out, None), "as_json": (Json, False), "config": (Config, None)}
+
+
+@g.takes("schedule", g.OPTIMIZER, g.DATA, g.PROBLEM, g.HORIZON, g.STEP, SHAPES, OUTPUT)
+def design_schedules(ctx: typer.Context) -> None:
+    """Find the learning-rate schedule with the lowest predicted risk, and compare it with the usual shapes.
+
+    Rows are taken as Gaussian with the problem's covariance, also those of a data set.
+    """
+    options = _resolved(ctx)
+    _check_output(ctx.params["out"], force=ctx.params["force"])
+    _run(options, out=ctx.params["out"], as_json=ctx.params["as_json"])
+
+
+def _run(options: dict[str, Any], *, out: Path | None, as_json: bool) -> None:
+    from signscope._core import checks
+    from signscope._core.errors import Unsupported
+    from signscope._core.status import OPTIMIZERS
+    from signscope.cli.inputs import build_problem
+    from signscope.limits import predict
+    from signscope.limits.optimal_shapes import compare_schedules
+
+    checks.one_of("schedule", "OPTIMIZER", options["optimizer"], OPTIMIZERS)
+    problem, options = build_problem(options)
+    common = {"horizon": options["horizon"], "batch_size": options["batch_size"], "betas": tuple(options["betas"])}
+    try:
+        designs = compare_schedules(problem, options["optimizer"], shapes=options["shapes"], **common)
+    except Unsupported as error:  # asked for an optimizer that has no risk curve here: a run that failed
+        say(f"signscope schedule: {error}")
+        raise typer.Exit(FAILED) from None
+    curves = {
+        name: predict(problem, options["optimizer"], lr=found.schedule, method="gaussian", rtol=_RTOL, **common)
+        for name, found in designs.items()
+    }
+    summary = _summary(problem, options, designs, curves)
+    if out is not None:
+        _save(out, summary, options, designs, curves)
+    if as_json:
+        typer.echo(json.dumps(summary, indent=2, allow_nan=False, ensure_ascii=False))
+    else:
+        _show(summary)
+    if out is not None:
+        say(f"wrote {out / FILES[0]}, {', '.join(FILES[1:])}")
+
+
+def _resolved(ctx: typer.Context) -> dict[str, Any]:
+    """Defaults, then the config file, then what was typed; every value checked for its kind."""
+    from signscope._core.errors import InvalidInput
+    from signscope.cli.settings import CONTROL, KINDS, names, read_config
+
+    typed = {name: value for name, value in ctx.params.items() if name not in CONTROL}
+    path = ctx.params["config"]
+    for name, value in ({} if path is None else read_config(Path(path), "schedule")).items():
+        if name not in typed:
+            raise InvalidInput(f"{path}: unknown option {name!r}; `schedule` knows {', '.join(typed)}.")
+        source = ctx.get_parameter_source(name)
+        if source is None or source.name in ("DEFAULT", "DEFAULT_MAP"):
+            typed[name] = value
+    return {name: {**KINDS, "shapes": names}[name](name, value) for name, value in typed.items()}
+
+
+def _summary(
+    problem: "LeastSquares", options: dict[str, Any], designs: "Mapping[str, Design]", curves: "Mapping[str, Curve]"
+) -> dict[str, Any]:
+    """What schedule.json holds; ``schedules.NAME.schedule`` is what ``lr=`` of `predict` and `simulate` takes."""
+    from signscope._version import __version__
+
+    constant = curves["constant"].final if "constant" in curves else None
+    end = float(options["horizon"])
+    return {
+        "schema": 1,
+        "signscope": __version__,
+        "command": "schedule",
+        "options": options,
+        "problem": problem.describe(),
+        "schedules": {
+            name: {
+                "risk": curves[name].final,
+                "against_constant": None if constant is None else curves[name].final / constant,
+                "lr_start": found.schedule.initial,
+                "lr_end": _rate_at(found, end),
+                "step_size_start": found.schedule.initial / problem.dim,
+                "iterations": found.iterations,
+                "evaluations": found.evaluations,
+                "message": found.message,
+                "schedule": found.schedule.describe(),
+            }
+            for name, found in designs.items()
+        },
+        "files": list(FILES),
+    }
+
+
+def _rate_at(found: "Design", time: float) -> float:
+    import torch
+
+    return float(found.schedule(torch.tensor(time, dtype=torch.float64)))
+
+
+def _show(summary: dict[str, Any]) -> None:
+    from signscope.cli.report import aligned
+
+    header = ["optimizer", "lr at start", "at end", "predicted", "of constant"]
+    rows: list[list[str]] = []
+    for name, row in summary["schedules"].items():
+        ratio = row["against_constant"]
+        share = "-" if ratio is None else f"{100 * ratio:.0f}%"
+        rows.append([name, f"{row['lr_start']:.3g}", f"{row['lr_end']:.3g}", f"{row['risk']:.4g}", share])
+    lines = aligned(header, rows)
+    for line in [lines[0].replace("optimizer", "schedule ", 1), *lines[1:]]:
+        typer.echo(line)
+    options = summary["options"]
+    typer.echo(f"\n{options['optimizer']} after {options['horizon']:g} steps/dim, batch size {options['batch_size']}.")
+    for message in sorted({row["message"] for row in summary["schedules"].values()} - {""}):
+        typer.echo(f"{message[:1].upper()}{message[1:]}.")
+
+
+def _check_output(out: Path | None, *, force: bool) -> None:
+    """Whether results may be written, found out before the search."""
+    from signscope._core.errors import InvalidInput
+
+    if out is None:
+        return
+    if out.exists() and not out.is_dir():
+        raise InvalidInput(f"--out: {out} is a file; results need a folder.")
+    there = [name for name in FILES if (out / name).exists()]
+    if there and not force:
+        raise InvalidInput(f"--out: {out} already holds {', '.join(there)}. Use --force to replace them.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(f"--out: {out} cannot be made ({error.strerror or error}).") from None
+    if not os.access(out, os.W_OK):
+        raise InvalidInput(f"--out: {out} cannot be written.")
+
+
+def _save(
+    out: Path,
+    summary: dict[str, Any],
+    options: dict[str, Any],
+    designs: "Mapping[str, Design]",
+    curves: "Mapping[str, Curve]",
+) -> None:
+    import pandas as pd
+
+    from signscope.plots.schedules import plot_schedules
+
+    frames = [
+        pd.DataFrame({"schedule": name, "time": c.time, "lr": designs[name].schedule(c.time), "risk": c.value})
+        for name, c in curves.items()
+    ]
+    schedules = {name: found.schedule for name, found in designs.items()}
+    title = f"{options['optimizer']}, horizon {options['horizon']:g} steps/dim"
+    plot_schedules(schedules, curves, title=title).savefig(out / FILES[0], dpi=160)
+    pd.concat(frames).to_csv(out / FILES[1], index=False)
+    text = json.dumps(summary, indent=2, allow_nan=False, ensure_ascii=False)
+    (out / FILES[2]).write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,208 @@
+"""What the limits of high dimension assume of a problem, measured: couplings, alignment, the bounds of spectra."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from signscope._core.equations import equation
+from signscope._core.random import stream
+from signscope.limits.spectrum import arcsine_matrix, spectrum
+from signscope.noise import batch_factor
+from signscope.problems import LeastSquares
+from signscope.problems.covariance import Covariance
+
+DENSE_REACH = 1500  # beyond this dimension no d x d matrix is formed or decomposed
+COLUMNS = 64  # of the resolvent that are looked at beyond EVERY_COLUMN dimensions
+EVERY_COLUMN = 500
+ANGLES = 5  # of the upper half of the circle, ends included; the lower half is its mirror image
+TERMS = 24  # of the Neumann series, whose ratio on the circle is 1/2
+_TOL = 1e-3  # relative, of an extreme eigenvalue found by products alone
+
+
+@dataclass(frozen=True)
+class SpectrumBounds:
+    """Ends of the spectrum of a covariance.
+
+    Attributes:
+        low: Smallest eigenvalue.
+        high: Largest eigenvalue.
+        rank: Number of eigenvalues above rounding; None where only products were used.
+        exact: Whether all eigenvalues were computed; if not, ``high`` is accurate to 0.1% and ``low`` is an upper
+            bound of the smallest eigenvalue.
+    """
+
+    low: float
+    high: float
+    rank: int | None
+    exact: bool
+
+    @property
+    def condition_number(self) -> float:
+        """Largest over smallest eigenvalue; infinite where the smallest is 0 to rounding."""
+        floor = np.finfo(float).eps * self.high
+        return self.high / self.low if self.low > floor else math.inf
+
+
+def spectrum_bounds(cov: Covariance) -> SpectrumBounds:
+    """Smallest and largest eigenvalue of K; by Lanczos beyond 1500 dimensions."""
+    if cov.is_diagonal or cov.dim <= DENSE_REACH:
+        eigvals, rank = cov.eigvals, cov.rank
+        low = float(eigvals[0]) if rank == cov.dim else 0.0
+        return SpectrumBounds(low, float(eigvals[-1]), rank, True)
+    low, high = _ends(cov.matvec, cov.dim)
+    return SpectrumBounds(max(low, 0.0), high, None, False)
+
+
+@equation("xiao2024", "operator norm of Ksig")
+def sign_noise_norm(cov: Covariance) -> float:
+    r"""Operator norm of Ksig = arcsin(D^-1 K D^-1), pi/2 times the covariance of the signs of a row.
+
+    Between pi/2 (independent signs) and d pi/2 (all signs equal). The theory wants it bounded as d grows: else the
+    noise of a sign step lies in few directions.
+
+    Notes:
+        Lanczos, relative accuracy 0.1%. Beyond 1500 dimensions the value of the linearisation C + (pi/2 - 1) I,
+        C the correlation matrix; the norm itself lies above it by at most the norm of arcsin(C) - C less pi/2 - 1.
+    """
+    if cov.is_diagonal:
+        return math.pi / 2
+    if cov.dim <= DENSE_REACH:
+        matrix = arcsine_matrix(cov.dense())
+        return _ends(lambda v: v @ matrix, cov.dim, both=False)[1]
+    inverse = cov.diagonal().rsqrt()
+    return _ends(lambda v: inverse * cov.matvec(inverse * v), cov.dim, both=False)[1] + math.pi / 2 - 1
+
+
+@equation("xiao2024", "delocalisation of the resolvent")
+def strongest_coupling(problem: LeastSquares) -> float:
+    r"""Largest off-diagonal entry of the resolvent of Kbar = D^-1 K, on a circle around its spectrum.
+
+    $$ \max_{|z| = 2\|\bar K\|} \max_{i \ne j} \bigl| z\,(\bar K - z)^{-1}_{ij} \bigr| $$
+
+    with the spectral radius for the norm. The factor z makes it dimensionless; it is 0 for a diagonal K. The
+    theory of sign methods wants it of order d^(-1/2).
+
+    Notes:
+        Five angles of the half circle. Up to 500 dimensions every entry; beyond, the columns of the 64 most
+        correlated coordinates (up to 1500) or of 64 drawn ones, by a Neumann series of 24 terms.
+    """
+    cov = problem.cov
+    if cov.is_diagonal or cov.dim < 2:
+        return 0.0
+    angles = [complex(math.cos(a), math.sin(a)) for a in np.linspace(0, math.pi, ANGLES)]
+    if cov.dim > DENSE_REACH:
+        return _neumann_coupling(cov, angles)
+    modes = spectrum(problem, "adam")  # the eigenvectors of D^-1/2 K D^-1/2, shared with signSGD
+    assert modes.eigvecs is not None
+    vectors, eigvals, scale = modes.eigvecs.numpy(), modes.eigvals.numpy(), modes.scale.numpy()
+    columns = np.arange(cov.dim) if cov.dim <= EVERY_COLUMN else _most_correlated(cov)
+    radius, worst = 2 * float(eigvals[-1]), 0.0
+    for angle in angles:
+        weights = radius * angle / (eigvals - radius * angle)
+        chosen = vectors[columns].T
+        size = np.hypot((vectors * weights.real) @ chosen, (vectors * weights.imag) @ chosen)
+        worst = max(worst, _off_diagonal(size * scale[None, columns] / scale[:, None], columns))
+    return worst
+
+
+def participation(problem: LeastSquares, optimizer: str) -> float | None:
+    r"""Number of eigenvectors that share the risk at the start, $(\sum_j r_j)^2 / \sum_j r_j^2$.
+
+    The eigenvectors are those of K for SGD, of D^-1/2 K D^-1/2 for signSGD and Adam. None where they are out of
+    reach (beyond 1500 dimensions, K not diagonal) or the start is the optimum.
+    """
+    if not problem.cov.is_diagonal and problem.dim > DENSE_REACH:
+        return None
+    shares = spectrum(problem, "sgd" if optimizer == "sgd" else "adam").start
+    total = float(shares.sum())
+    return total**2 / float(shares.square().sum()) if total > 0 else None
+
+
+@equation("signscope", "exact drift of signs against its linearisation")
+def linearisation_error(problem: LeastSquares, *, batch_size: int = 1) -> float:
+    r"""Relative error of the predicted speed of sign descent at the start, from its largest single cause.
+
+    The limit takes E sign(g_i) as linear in the correlation of coordinate i with the residual. Exactly, for Gaussian
+    residuals of the same slope, with $\rho_i$ that correlation and T_B Student's distribution function,
+
+    $$ E\,\mathrm{sign}(g_i) = 2\,T_B\bigl(\sqrt B\,\rho_i / \sqrt{1-\rho_i^2}\bigr) - 1
+       \quad\text{against}\quad \tfrac2\pi c_B\,\rho_i $$
+
+    (B = 1: arcsin against its argument). Both are averaged over coordinates with weights $|(Kv)_i|$.
+
+    Returns:
+        (exact - linear) / linear: above 0 where single coordinates carry the residual, below 0 where a large batch
+        makes signs certain. 0 at the optimum.
+    """
+    from scipy.special import stdtr
+
+    cov, v = problem.cov, problem.displacement
+    pull = cov.matvec(v).abs()
+    risk = problem.excess_risk(problem.start)
+    if not float(risk) > 0:
+        return 0.0
+    slope = float(problem.noise.phi(risk, batch_size=batch_size))
+    factor = float(batch_factor(batch_size)) * 2 / math.pi
+    linear = slope * pull / cov.diagonal().sqrt()
+    rho = (linear / factor).clamp(max=1 - 1e-12)
+    exact = 2 * stdtr(batch_size, (math.sqrt(batch_size) * rho / (1 - rho**2).sqrt()).numpy()) - 1
+    return float((pull * torch.from_numpy(exact)).sum() / (pull * linear).sum()) - 1
+
+
+def _neumann_coupling(cov: Covariance, angles: list[complex]) -> float:
+    """The same by products alone: z (Kbar - z)^-1 = -sum_k (Kbar / z)^k."""
+    inverse = cov.diagonal().rsqrt()
+    half = inverse.sqrt()
+    radius = 2 * _ends(lambda v: half * cov.matvec(half * v), cov.dim, both=False)[1]
+    columns = stream(0, "resolvent").choice(cov.dim, size=min(COLUMNS, cov.dim), replace=False)
+    worst = 0.0
+    for column in columns:
+        power = torch.zeros(cov.dim, dtype=torch.float64)
+        power[int(column)] = 1.0
+        sums = np.zeros((len(angles), cov.dim), dtype=complex)
+        for k in range(1, TERMS):
+            power = inverse * cov.matvec(power) / radius
+            sums += np.array([a**-k for a in angles])[:, None] * power.numpy()[None]
+        worst = max(worst, max(_off_diagonal(np.abs(s)[:, None], np.array([column])) for s in sums))
+    return worst
+
+
+def _most_correlated(cov: Covariance) -> np.ndarray:
+    """Coordinates with the largest correlation to another one."""
+    inverse = cov.diagonal().rsqrt()
+    size = (cov.dense() * inverse[:, None]).mul_(inverse).abs_().fill_diagonal_(0.0)
+    return size.amax(0).topk(COLUMNS).indices.numpy()
+
+
+def _off_diagonal(size: np.ndarray, columns: np.ndarray) -> float:
+    """Largest entry of ``size`` (d, columns) off the diagonal of the square matrix it is cut from."""
+    size[columns, np.arange(len(columns))] = 0.0
+    return float(size.max())
+
+
+def _ends(product: Callable[[Tensor], Tensor], dim: int, *, both: bool = True) -> tuple[float, float]:
+    """Smallest (NaN unless ``both``) and largest eigenvalue of a symmetric matrix given by its products."""
+    from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+
+    def apply(v: np.ndarray) -> np.ndarray:
+        return product(torch.from_numpy(np.ascontiguousarray(v.ravel()))).numpy()
+
+    if dim < 3:
+        matrix = np.stack([apply(column) for column in np.eye(dim)])
+        eigvals = np.linalg.eigvalsh(matrix)
+        return float(eigvals[0]), float(eigvals[-1])
+    operator = LinearOperator((dim, dim), matvec=apply, dtype=np.float64)  # pyright: ignore[reportCallIssue]
+    start = stream(0, "lanczos").standard_normal(dim)
+    options = {"k": 1, "v0": start, "tol": _TOL, "return_eigenvectors": False}
+    high = float(eigsh(operator, which="LA", **options)[0])
+    if not both:
+        return math.nan, high
+    try:
+        return float(eigsh(operator, which="SA", maxiter=40, **options)[0]), high
+    except ArpackNoConvergence:
+        quotient = float(start @ apply(start)) / float(start @ start)  # an upper bound, if a poor one
+        return quotient, high

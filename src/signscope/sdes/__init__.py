@@ -1,0 +1,5 @@
+"""Weak-approximation SDEs of SGD, signSGD, RMSprop(W) and Adam(W), and their moments without Monte Carlo."""
+
+from signscope.sdes.solving import solve
+
+__all__ = ["solve"]

@@ -1,0 +1,1 @@
+"""Moments of optimizers and of their SDEs without Monte Carlo."""

@@ -1,0 +1,70 @@
+"""SignSGD in one dimension as a walk on a lattice: its exact law, without sampling."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from signscope._core import checks
+from signscope._core.equations import equation
+
+UpProbability = Callable[[Tensor], Tensor]
+"""P(step goes up) at positions (n,): F(-f'(x)) for noise with distribution function F."""
+
+
+def gaussian_up(curvature: float, std: float) -> UpProbability:
+    """That of f = h x^2 / 2 under Gaussian noise."""
+    return lambda x: torch.special.ndtr(-curvature * x / std)
+
+
+@equation("signscope", "law of signSGD on the lattice start + lr Z")
+def chain_law(start: float, up: UpProbability, *, lr: float, num_steps: int) -> tuple[Tensor, Tensor]:
+    """Exact law of signSGD after ``num_steps`` steps from ``start``.
+
+    Args:
+        start: First position.
+        up: Probability of an upward step.
+        lr: Step, above 0.
+        num_steps: Steps made.
+
+    Returns:
+        Positions and probabilities, (2 num_steps + 1,) each. Positions of the other parity have probability 0.
+
+    Notes:
+        O(num_steps^2). For noise without atoms.
+    """
+    checks.positive("chain_law", "lr", lr)
+    steps = checks.integer("chain_law", "num_steps", num_steps, minimum=0)
+    x = start + lr * torch.arange(-steps, steps + 1, dtype=torch.float64)
+    rises = up(x)
+    p = torch.zeros_like(x)
+    p[steps] = 1
+    for _ in range(steps):
+        moved = torch.zeros_like(p)
+        moved[1:] += p[:-1] * rises[:-1]
+        moved[:-1] += p[1:] * (1 - rises[1:])
+        p = moved
+    return x, p
+
+
+@equation("signscope", "stationary law of signSGD on its lattice")
+def chain_stationary(up: UpProbability, *, lr: float, reach: float, offset: float = 0.0) -> tuple[Tensor, Tensor]:
+    r"""Stationary law of signSGD on the lattice ``offset + lr Z``, averaged over the two parities.
+
+    $$ \pi(x + \eta) / \pi(x) = P(\text{up} \mid x) / P(\text{down} \mid x + \eta) $$
+
+    Args:
+        up: Probability of an upward step.
+        lr: Step.
+        reach: Distance from 0 beyond which the law is negligible.
+        offset: A point of the lattice.
+
+    Returns:
+        Positions and probabilities.
+    """
+    half = int(reach / lr) + 1
+    x = offset + lr * torch.arange(-half, half + 1, dtype=torch.float64)
+    rises = up(x)
+    jumps = torch.log(rises[:-1].clamp(min=1e-300)) - torch.log((1 - rises[1:]).clamp(min=1e-300))
+    height = torch.cat([torch.zeros(1, dtype=torch.float64), jumps.cumsum(0)])
+    return x, torch.softmax(height, 0)

@@ -1,0 +1,53 @@
+"""SignSGD on a quadratic under Gaussian noise: mean and covariance by a Gaussian closure, no sampling."""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from signscope._core.equations import equation
+from signscope.sdes.moments.signs import sign_covariance_matrix
+
+
+@equation("signscope", "Gaussian closure of signSGD on a quadratic")
+def signsgd_step(
+    hessian: Tensor, cov: Tensor, mean: Tensor, spread: Tensor, *, lr: float, weight_decay: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    r"""Mean and covariance after one step of signSGD, were the position Gaussian before it.
+
+    With $C = HVH + \Sigma$, $s_i = \sqrt{C_{ii}}$, $a = Hm/s$, $e = \mathrm{erf}(a/\sqrt2)$, $q = 1 - \eta\theta$:
+
+    $$ m' = qm - \eta e, \quad V' = q^2 V - \eta q (G + G') + \eta^2 Q, \quad
+       G_{ji} = (VH)_{ji}\, 2\phi(a_i)/s_i, \quad Q = \mathrm{Cov}\,\mathrm{sign}\,N(Hm, C) $$
+
+    Args:
+        hessian: H, (d, d).
+        cov: Noise covariance Sigma, (d, d).
+        mean: m relative to the minimum, (d,).
+        spread: V, (d, d).
+        lr: eta of this step.
+        weight_decay: theta; decays towards the minimum, so use it where that is the origin.
+
+    Notes:
+        O(d^3) and 20 exponentials per pair of coordinates. Against the exact chain in one dimension the stationary
+        variance is 2e-6 off at lr h / sigma = 0.01, 2e-4 at 0.1, 1.8% at 1.
+    """
+    total = hessian @ spread @ hessian + cov
+    std = total.diagonal().sqrt()
+    ratio = hessian @ mean / std
+    slope = (spread @ hessian) * (math.sqrt(2 / math.pi) * torch.exp(-0.5 * ratio.square()) / std)
+    signs = sign_covariance_matrix(ratio, total / torch.outer(std, std))
+    keep = 1 - lr * weight_decay
+    moved = keep * mean - lr * torch.erf(ratio * math.sqrt(0.5))
+    return moved, keep**2 * spread - lr * keep * (slope + slope.T) + lr**2 * signs
+
+
+def signsgd_moments(
+    hessian: Tensor, cov: Tensor, mean: Tensor, rates: Iterator[tuple[float, float]], *, weight_decay: float = 0.0
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Mean and covariance before every step; ``rates`` gives (lr, factor on the noise std) of each."""
+    spread = torch.zeros_like(hessian)
+    for lr, factor in rates:
+        yield mean, spread
+        mean, spread = signsgd_step(hessian, cov * factor**2, mean, spread, lr=lr, weight_decay=weight_decay)

@@ -1,0 +1,53 @@
+"""SGD on a quadratic: exact mean and covariance of the algorithm and of its SDE."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from signscope._core.equations import equation
+
+
+@equation("signscope", "mean and covariance of SGD on a quadratic")
+def sgd_step(
+    hessian: Tensor, cov: Tensor, mean: Tensor, spread: Tensor, *, lr: float, weight_decay: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """``m' = A m``, ``V' = A V A' + lr^2 Sigma`` with A = I - lr (H + theta): exact for any noise of covariance Sigma."""
+    keep = torch.eye(len(mean), dtype=mean.dtype) * (1 - lr * weight_decay) - lr * hessian
+    return keep @ mean, keep @ spread @ keep.T + lr**2 * cov
+
+
+def sgd_moments(
+    hessian: Tensor, cov: Tensor, mean: Tensor, rates: Iterator[tuple[float, float]], *, weight_decay: float = 0.0
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Mean and covariance before every step; ``rates`` gives (lr, factor on the noise std) of each."""
+    spread = torch.zeros_like(hessian)
+    for lr, factor in rates:
+        yield mean, spread
+        mean, spread = sgd_step(hessian, cov * factor**2, mean, spread, lr=lr, weight_decay=weight_decay)
+
+
+@equation("compagnoni2024", "mean and covariance of the SDE of SGD on a quadratic")
+def sgd_sde_law(
+    hessian: Tensor, cov: Tensor, mean: Tensor, times: Tensor, *, lr: float, weight_decay: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    r"""Exact mean (n, d) and covariance (n, d, d) of dX = -(H + theta) X dt + sqrt(lr) Sigma^(1/2) dW at ``times``.
+
+    In the eigenbasis of H, $V_{ij}(t) = \eta\,\Sigma_{ij}\,(1 - e^{-(h_i + h_j) t})/(h_i + h_j)$.
+    """
+    values, basis = torch.linalg.eigh(hessian)
+    rates = values + weight_decay
+    means = (torch.exp(-times[:, None] * rates) * (basis.T @ mean)) @ basis.T
+    total = rates[:, None] + rates[None, :]
+    safe = torch.where(total.abs() > 1e-12, total, torch.ones_like(total))
+    grown = -torch.expm1(-safe * times[:, None, None]) / safe
+    grown = torch.where(total.abs() > 1e-12, grown, times[:, None, None].expand_as(grown))
+    return means, basis @ (lr * (basis.T @ cov @ basis) * grown) @ basis.T
+
+
+def sgd_stationary(hessian: Tensor, cov: Tensor, *, lr: float, weight_decay: float = 0.0) -> Tensor:
+    """Stationary covariance of the algorithm: the solution of V = A V A' + lr^2 Sigma."""
+    from scipy.linalg import solve_discrete_lyapunov
+
+    keep = torch.eye(len(hessian), dtype=hessian.dtype) * (1 - lr * weight_decay) - lr * hessian
+    return torch.from_numpy(solve_discrete_lyapunov(keep.numpy(), (lr**2 * cov).numpy()))

@@ -1,0 +1,80 @@
+"""`Setting`: what every SDE of an optimizer knows, and the names of the forms."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from signscope._core.errors import InvalidInput
+from signscope.problems.oracle import Loss
+from signscope.problems.oracle_noise import GaussianNoise, GradientNoise
+
+FORMS = ("recommended", "published", "older", "augmented")
+FLOOR = 0.1  # of the noise variance: V noise may not take a second moment lower
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Loss, noise and hyperparameters of one optimizer, after all checks.
+
+    Attributes:
+        loss: f.
+        noise: Z in g = grad f + Z.
+        lr: eta; SDE time is lr*steps.
+        betas: Adam's two averages; RMSprop uses the second.
+        weight_decay: Decoupled decay theta.
+        eps: Added to the root of V.
+        factor: u(t), the schedule relative to lr; None is 1.
+        form: Which equation.
+        order: 1, or 2 with the correction of the drift.
+        v_noise: Whether V fluctuates.
+        bias_correction: Adam starts from zero averages and corrects them; else from their stationary means.
+    """
+
+    loss: Loss
+    noise: GradientNoise
+    lr: float
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    eps: float = 1e-8
+    factor: Callable[[float], float] | None = None
+    form: str = "recommended"
+    order: int = 1
+    v_noise: bool = False
+    bias_correction: bool = True
+
+    @property
+    def rho1(self) -> float:
+        """(1 - beta1) / lr."""
+        return (1 - self.betas[0]) / self.lr
+
+    @property
+    def rho2(self) -> float:
+        """(1 - beta2) / lr."""
+        return (1 - self.betas[1]) / self.lr
+
+    def u(self, time: float) -> float:
+        """The schedule's factor at ``time``, checked."""
+        if self.factor is None:
+            return 1.0
+        value = float(self.factor(time))
+        if not (value >= 0 and value < float("inf")):
+            raise InvalidInput(f"solve: `schedule` must be 0 or more and finite, but it is {value:g} at time {time:g}.")
+        return value
+
+    def gaussian_noise(self) -> GaussianNoise:
+        """The noise, known to be Gaussian."""
+        assert isinstance(self.noise, GaussianNoise)
+        return self.noise
+
+    def decayed(self, drift: Tensor, points: Tensor) -> Tensor:
+        """``drift - theta x``, in place."""
+        return drift.add_(points, alpha=-self.weight_decay) if self.weight_decay else drift
+
+
+def along_flow(drift: Callable[[Tensor], Tensor], state: Tensor) -> tuple[Tensor, Tensor]:
+    """``b(y)`` and ``(grad b) b`` at ``state``: how the drift changes along its own flow."""
+    value = drift(state)
+    _, turned = torch.func.jvp(drift, (state,), (value,))
+    return value, turned
