@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pictures_effects
 import torch
 
 import signscope as ss
@@ -81,6 +82,8 @@ def _save(figure: "Figure", path: Path) -> None:
 
 
 PICTURES: dict[str, Callable[[Path], None]] = {
+    "effects": pictures_effects.effects,
+    "homogenized": pictures_effects.homogenized,
     "demo": demo,
     "heavy-tails": heavy_tails,
     "rows": rows,

@@ -1,5 +1,7 @@
 """Schedules: shapes of time, break-points, and what is refused."""
 
+import json
+
 import pytest
 import torch
 
@@ -10,6 +12,7 @@ from signscope.schedules import (
     Function,
     Linear,
     PiecewiseConstant,
+    PiecewiseLinear,
     WarmupStableDecay,
     as_schedule,
 )
@@ -54,3 +57,86 @@ def test_bad_schedules_are_refused():
         PiecewiseConstant((1.0,), (1.0,))
     with pytest.raises(InvalidInput, match="must increase"):
         PiecewiseConstant((0.0, 2.0, 2.0), (1.0, 1.0, 1.0))
+
+
+def test_straight_lines_between_knots():
+    schedule = PiecewiseLinear((0.0, 1.0, 3.0), (1.0, 2.0, 0.0))
+    torch.testing.assert_close(schedule(TIME), torch.tensor([1, 2, 1, 0, 0, 0], dtype=torch.float64))
+    assert schedule.breakpoints == (1.0, 3.0)
+    assert float(PiecewiseLinear((0.0,), (0.5,))(TIME)[3]) == 0.5
+    values = torch.tensor([1.0, 2.0, 0.0], dtype=torch.float64, requires_grad=True)
+    PiecewiseLinear((0.0, 1.0, 3.0), values)(torch.tensor([0.25, 2.0], dtype=torch.float64)).sum().backward()
+    assert values.grad.tolist() == [0.75, 0.75, 0.5]
+    with pytest.raises(InvalidInput, match="PiecewiseLinear: `times` must increase"):
+        PiecewiseLinear((0.0, float("nan")), (1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    "schedule", [row[0] for row in ROWS] + [PiecewiseLinear((0.0, 1.5), (0.3, 0.1))], ids=lambda s: type(s).__name__
+)
+def test_a_description_read_back_is_the_schedule(schedule):
+    assert as_schedule(json.loads(json.dumps(schedule.describe())), who="f") == schedule
+
+
+@pytest.mark.parametrize(
+    ("description", "message"),
+    [
+        ({}, "needs `schedule` out of Constant, Linear"),
+        ({"schedule": "Function", "function": "f"}, "got 'Function'"),
+        ({"schedule": "Linear", "lr": 0.1}, "not a description of a Linear schedule"),
+        ({"schedule": "Linear", "lr": 0.1, "horizon": 1, "power": 2}, "it has no 'power', only lr, horizon, final"),
+        ({"schedule": "Constant", "lr": "fast"}, "not a description of a Constant schedule"),
+        ({"schedule": "Constant", "lr": -1.0}, "`lr` is -1 at time 0"),
+        ({"schedule": "PiecewiseLinear", "times": [0, 2, 1], "values": [1, 1, 1]}, "must increase"),
+    ],
+)
+def test_bad_descriptions_are_refused(description, message):
+    with pytest.raises(InvalidInput, match=message):
+        as_schedule(description, who="f")
+
+
+def trained(schedule, *, steps):
+    """Rates that a torch optimizer used, with two parameter groups; the optimizer and its scheduler."""
+    weights = [torch.nn.Parameter(torch.ones(2)) for _ in range(2)]
+    optimizer = torch.optim.SGD([{"params": [w], "lr": 7.0 + i} for i, w in enumerate(weights)])
+    scheduler = schedule.torch_scheduler(optimizer, dim=4)
+    used = []
+    for _ in range(steps):
+        used.append([group["lr"] for group in optimizer.param_groups])
+        optimizer.step()
+        scheduler.step()
+    return used, optimizer, scheduler
+
+
+@pytest.mark.parametrize("schedule", [row[0] for row in ROWS], ids=lambda s: type(s).__name__)
+def test_torch_uses_the_rate_over_dim(schedule):
+    used, _, _ = trained(schedule, steps=18)
+    expected = schedule(torch.arange(18, dtype=torch.float64) / 4) / 4
+    assert used == [[rate, rate] for rate in expected.tolist()]
+
+
+def test_a_torch_run_is_resumed_where_it_was():
+    schedule = Linear(1.0, 4.0)
+    whole, _, _ = trained(schedule, steps=10)
+    first, optimizer, scheduler = trained(schedule, steps=6)
+    saved, position = optimizer.state_dict(), scheduler.state_dict()
+    assert "schedule" not in position
+    again = torch.optim.SGD([{"params": [torch.nn.Parameter(torch.ones(2))]} for _ in range(2)], lr=1.0)
+    fresh = schedule.torch_scheduler(again, dim=4)
+    again.load_state_dict(saved)
+    fresh.load_state_dict(position)
+    second = []
+    for _ in range(4):
+        second.append([group["lr"] for group in again.param_groups])
+        again.step()
+        fresh.step()
+    assert first + second == whole
+
+
+@pytest.mark.parametrize("dim", [0, -1, 2.5, "many"])
+def test_bad_torch_schedulers_are_refused(dim):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+    with pytest.raises(InvalidInput, match="torch_scheduler: `dim`"):
+        Constant(0.1).torch_scheduler(optimizer, dim=dim)
+    with pytest.raises(InvalidInput, match="`optimizer` must be torch's"):
+        Constant(0.1).torch_scheduler([optimizer], dim=1)

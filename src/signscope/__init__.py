@@ -12,9 +12,20 @@ if TYPE_CHECKING:
     from signscope import optim as optim
     from signscope import plots as plots
     from signscope._core.errors import Diverged, InvalidInput, SignscopeError, Unsupported
-    from signscope.comparison import BestLr, Comparison, Gap, best_lr, compare, gap
+    from signscope.comparison import (
+        BestLr,
+        Comparison,
+        Effects,
+        Examination,
+        Gap,
+        best_lr,
+        check,
+        compare,
+        five_effects,
+        gap,
+    )
     from signscope.curves import Curve
-    from signscope.limits import Limit, limit, predict
+    from signscope.limits import Limit, limit, predict, predict_many
     from signscope.noise import NoiseLaw, as_noise
     from signscope.problems import LeastSquares
     from signscope.schedules import Schedule
@@ -25,6 +36,8 @@ _HOMES = {
     "Comparison": "signscope.comparison",
     "Curve": "signscope.curves",
     "Diverged": "signscope._core.errors",
+    "Effects": "signscope.comparison",
+    "Examination": "signscope.comparison",
     "Gap": "signscope.comparison",
     "InvalidInput": "signscope._core.errors",
     "LeastSquares": "signscope.problems",
@@ -35,10 +48,13 @@ _HOMES = {
     "Unsupported": "signscope._core.errors",
     "as_noise": "signscope.noise",
     "best_lr": "signscope.comparison",
+    "check": "signscope.comparison",
     "compare": "signscope.comparison",
+    "five_effects": "signscope.comparison",
     "gap": "signscope.comparison",
     "limit": "signscope.limits",
     "predict": "signscope.limits",
+    "predict_many": "signscope.limits",
     "simulate": "signscope.simulation",
 }
 _ROOMS = (
@@ -61,6 +77,8 @@ __all__ = [
     "Comparison",
     "Curve",
     "Diverged",
+    "Effects",
+    "Examination",
     "Gap",
     "InvalidInput",
     "LeastSquares",
@@ -72,12 +90,15 @@ __all__ = [
     "__version__",
     "as_noise",
     "best_lr",
+    "check",
     "compare",
+    "five_effects",
     "gap",
     "limit",
     "optim",
     "plots",
     "predict",
+    "predict_many",
     "simulate",
 ]
 

@@ -17,7 +17,9 @@ from signscope.problems.named import VARIABLE, named_data
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not os.environ.get(VARIABLE), reason=f"{VARIABLE} does not name a folder with CIFAR-10 and IMDB"),
+    pytest.mark.skipif(
+        not os.environ.get(VARIABLE), reason=f"{VARIABLE} does not name a folder with CIFAR-10 and IMDB"
+    ),
 ]
 HORIZON = {"cifar10": 100, "imdb": 500}
 CIFAR = [("tanh:400", 0.9), ("tanh:400", 0.1), ("relu:400", 0.9), ("relu:400", 0.1)]

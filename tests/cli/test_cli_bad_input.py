@@ -90,7 +90,7 @@ CASES = [
     ("compare --dim 10 --target @vector.npy", "target"),
     ("compare --dim 10 --out @done", "--force"),
     ("compare --dim 10 --out @odd.txt", "is a file"),
-    ("compare --dim 10 --out @odd.txt/below", "cannot write"),
+    ("compare --dim 10 --out @odd.txt/below", "is a file"),
     ("compare --config @missing.json", "cannot be read"),
     ("compare --config @broken.json", "JSON"),
     ("compare --config @list.json", "object"),

@@ -34,8 +34,10 @@ def test_table_and_verdict(call):
 
 
 def test_equals_the_python_call_and_batches_count(call):
-    law = gaussian_problem(20, spectrum="log:0.1,1", noise="laplace:0.3", rotated=True, seed=4)
-    said = json.loads(call(*SMALL, "--rotated", "--seed", 4, "--batch-size", 3, "--json").stdout)
+    law = gaussian_problem(20, spectrum="log:0.1,1", noise="gaussian:0.3", rotated=True, seed=4)
+    said = json.loads(
+        call(*SMALL, "--noise", "gaussian:0.3", "--rotated", "--seed", 4, "--batch-size", 3, "--json").stdout
+    )
     wanted = five_effects(law, lr=0.3, horizon=1, batch_size=3)
     assert [e["final"] for e in said["effects"].values()] == [c.final for c in wanted.curves]
     assert said["verdict"]["text"] == wanted.verdict
@@ -70,7 +72,7 @@ def test_best_rate_by_default(call):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--lr", "-1"], "`lr` must be a finite number above 0"),
+        (["--lr", "-1"], "`lr` must be"),
         (["--batch-size", "0"], "`batch_size` must be"),
         (["--horizon", "0"], "`horizon` must be above 0"),
         (["--noise", "weird"], "unknown law"),

@@ -99,7 +99,7 @@ def test_a_failure_half_way_leaves_the_earlier_result_whole(result, tmp_path, mo
     def full(*args, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(storage.json, "dumps", full)  # the picture and the curves are staged by then
+    monkeypatch.setattr(storage.output, "as_json", full)  # the picture and the curves are staged by then
     with pytest.raises(InvalidInput, match="No space left"):
         result.save(folder, force=True)
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before

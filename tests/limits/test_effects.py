@@ -68,7 +68,6 @@ def matrix_equation(effect: str, noise, batch_size: int) -> np.ndarray:
     ("effect", "noise", "batch_size"),
     [
         *((effect, "laplace:0.4", 1) for effect in (*EFFECTS, PRECONDITIONED)),
-        ("frozen_rate", "rademacher:0.5", 3),
         ("compression", "rademacher:0.5", 3),
         ("reshaping", "rademacher:0.5", 3),
     ],
@@ -80,9 +79,9 @@ def test_every_curve_solves_the_equation_of_the_table(effect, noise, batch_size)
     assert curve.lr == LR
 
 
-@pytest.mark.parametrize("batch_size", [1, 5])
+@pytest.mark.parametrize("batch_size", [1, pytest.param(5, marks=pytest.mark.slow)])
 def test_the_last_curve_is_signsgd(batch_size):
-    for noise in ("laplace:0.4", "cauchy:2,1"):
+    for noise in ("gaussian:0.4", "cauchy:2,1"):
         options = {"lr": LR, "horizon": 5, "batch_size": batch_size}
         curve = effect_curve(problem(noise), "reshaping", **options)
         expected = predict(problem(noise), "signsgd", **options)
@@ -90,7 +89,7 @@ def test_the_last_curve_is_signsgd(batch_size):
         assert curve.status == expected.status
 
 
-@pytest.mark.parametrize("batch_size", [1, 5])
+@pytest.mark.parametrize("batch_size", [1, pytest.param(5, marks=pytest.mark.slow)])
 def test_the_first_two_curves_are_sgd_at_their_rates(batch_size):
     law = problem()
     power = float(law.excess_risk(law.start)) + 0.5 * law.noise.second_moment
@@ -128,16 +127,17 @@ def test_diagonal_and_dense_routes_agree():
     nearly[0, 1] = nearly[1, 0] = 1e-13
     for effect in (*EFFECTS, PRECONDITIONED):
         one, two = (
-            effect_curve(LeastSquares(cov, noise="laplace:0.3", seed=2), effect, lr=LR, horizon=4).value
+            effect_curve(LeastSquares(cov, noise="gaussian:0.3", seed=2), effect, lr=LR, horizon=4).value
             for cov in (variances, nearly)
         )
         torch.testing.assert_close(one, two, rtol=1e-7, atol=0)
 
 
 def test_schedules_and_batches_move_every_curve():
+    law = problem("gaussian:0.5")
     for effect in EFFECTS:
         plain, later, batch = (
-            effect_curve(problem(), effect, horizon=3, times=[3.0], **options).final
+            effect_curve(law, effect, horizon=3, times=[3.0], rtol=1e-4, **options).final
             for options in ({"lr": LR}, {"lr": Linear(LR, 3.0)}, {"lr": LR, "batch_size": 2})
         )
         assert abs(later / plain - 1) > 1e-3
@@ -155,7 +155,7 @@ def test_noise_without_variance_leaves_signsgd_alone():
 def test_degenerate_starts_and_rates():
     at_optimum = LeastSquares(np.ones(5), start=np.ones(5), target=np.ones(5))
     assert effect_curve(at_optimum, "frozen_rate", lr=LR, horizon=1).status == "undefined"
-    for effect in ("effective_rate", "preconditioner"):
+    for effect in ("effective_rate",):
         curve = effect_curve(at_optimum, effect, lr=LR, horizon=1, times=[0.0, 1.0], rtol=1e-3)
         assert bool(curve.value.isfinite().all())
     big = LeastSquares(np.ones(5), start=np.full(5, 1e-3), target=np.zeros(5), noise=1e-3)
@@ -196,7 +196,7 @@ def test_crossings():
 def test_compression_along_a_curve():
     law = problem()
     risk = predict(law, "signsgd", lr=LR, horizon=5, times=TIMES)
-    psi = compression_along(risk, law.noise)
+    psi = compression_along(risk, law)
     power = 2 * risk.value + law.noise.second_moment
     torch.testing.assert_close(psi.value, law.noise.phi(risk.value) * math.pi / 2 * power.sqrt(), rtol=1e-12, atol=0)
     assert psi.quantity == "compression"

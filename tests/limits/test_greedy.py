@@ -19,7 +19,7 @@ TIME = torch.linspace(0, 6, 25, dtype=torch.float64)
 def test_isotropic_signsgd_uses_twice_r_phi(noise):
     law = isotropic(noise)
     schedule = greedy_schedule(law, "signsgd", horizon=6)
-    curve = predict(law, "signsgd", lr=schedule, horizon=6, times=TIME)
+    curve = predict(law, "signsgd", lr=schedule, horizon=6, times=TIME, rtol=1e-5)
     np.testing.assert_allclose(schedule(TIME), 2 * curve.value * law.noise.phi(curve.value), rtol=2e-3)
 
 
@@ -27,7 +27,7 @@ def test_isotropic_signsgd_uses_twice_r_phi(noise):
 def test_isotropic_sgd_uses_r_over_p(batch_size):
     law = isotropic("gaussian:0.5")
     schedule = greedy_schedule(law, "sgd", horizon=6, batch_size=batch_size)
-    curve = predict(law, "sgd", lr=schedule, horizon=6, times=TIME, batch_size=batch_size)
+    curve = predict(law, "sgd", lr=schedule, horizon=6, times=TIME, batch_size=batch_size, rtol=1e-5)
     expected = batch_size * curve.value / (curve.value + 0.5 * law.noise.second_moment)
     np.testing.assert_allclose(schedule(TIME), expected, rtol=2e-3)
 
@@ -35,7 +35,7 @@ def test_isotropic_sgd_uses_r_over_p(batch_size):
 def test_isotropic_sgd_follows_its_closed_risk():
     """Log R - s^2/(2R) falls by t."""
     law = isotropic("gaussian:0.5", risk=0.5)
-    curve = predict(law, "sgd", lr=greedy_schedule(law, "sgd", horizon=6), horizon=6, times=TIME)
+    curve = predict(law, "sgd", lr=greedy_schedule(law, "sgd", horizon=6), horizon=6, times=TIME, rtol=1e-5)
 
     def level(r):
         return math.log(r) - 0.125 / r
@@ -46,7 +46,12 @@ def test_isotropic_sgd_follows_its_closed_risk():
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "options"), [("sgd", {}), ("signsgd", {"batch_size": 3}), ("adam", {"betas": (0.0, 0.9)})]
+    ("optimizer", "options"),
+    [
+        ("signsgd", {}),
+        pytest.param("sgd", {"batch_size": 3}, marks=pytest.mark.slow),
+        pytest.param("adam", {"betas": (0.0, 0.9)}, marks=pytest.mark.slow),
+    ],
 )
 def test_no_other_rate_lowers_the_risk_faster(optimizer, options):
     """The greedy rate up to time 1, then another factor for an instant."""
@@ -75,9 +80,9 @@ def test_rotated_covariances_and_data_sets():
     rng = np.random.default_rng(3)
     X = rng.standard_normal((100, 6)) @ rng.standard_normal((6, 6))
     law = LeastSquares.from_data(X, X.sum(1) + rng.standard_normal(100), noise="gaussian")
-    for optimizer in ("sgd", "signsgd", "adam"):
-        schedule = greedy_schedule(law, optimizer, horizon=3, betas=(0.0, 0.5))
-        assert predict(law, optimizer, lr=schedule, horizon=3, betas=(0.0, 0.5), method="gaussian").status == "ok"
+    schedule = greedy_schedule(law, "adam", horizon=3, betas=(0.0, 0.5))
+    theory = {"method": "gaussian", "betas": (0.0, 0.5), "rtol": 1e-3, "times": [3.0]}
+    assert predict(law, "adam", lr=schedule, horizon=3, **theory).final < float(law.excess_risk(law.start))
 
 
 def test_what_is_refused():

@@ -46,16 +46,20 @@ def within(paths, expected, *, allowed) -> bool:
 
 
 CASES = [
-    ("sgd", "gaussian:0.5", 1, "excess_risk"),
     ("sgd", "gaussian:0.5", 5, "distance"),
-    ("signsgd", "gaussian:0.5", 1, "excess_risk"),
     ("signsgd", "gaussian:0.5", 5, "grad_norm"),
     ("signsgd", "cauchy:2,1", 1, "distance"),
+    ("adam", "gaussian:0.5", 1, "excess_risk"),
+]
+SLOW = [
+    ("sgd", "gaussian:0.5", 1, "excess_risk"),
+    ("signsgd", "gaussian:0.5", 1, "excess_risk"),
     ("signsgd", "cauchy:2,1", 5, "excess_risk"),
     ("adam", "gaussian:0.5", 1, "grad_norm"),
     ("adam", "gaussian:0.5", 5, "excess_risk"),
     ("adam", "cauchy:2,1", 1, "excess_risk"),
 ]
+CASES += [pytest.param(*case, marks=pytest.mark.slow) for case in SLOW]
 
 
 @pytest.mark.parametrize(("optimizer", "noise", "batch_size", "quantity"), CASES)
@@ -108,7 +112,7 @@ class Silent:
         pass
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "signsgd"])
+@pytest.mark.parametrize("optimizer", ["sgd", pytest.param("signsgd", marks=pytest.mark.slow)])
 def test_variance_of_the_risk_falls_like_one_over_dim(optimizer):
     """Relative variance at a fixed time for d = 25 ... 200, 600 paths each: slope -1, with error 0.04."""
     dims, spread = [25, 50, 100, 200], []
@@ -144,7 +148,7 @@ def euler_maruyama(sde, modes, time, length, shocks):
     return modes - drift + (2 * length * force).sqrt() * shocks[:, 0]
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "signsgd"])
+@pytest.mark.parametrize("optimizer", ["signsgd", pytest.param("sgd", marks=pytest.mark.slow)])
 def test_weak_error_is_far_below_that_of_euler_maruyama(optimizer):
     ours = coupled_errors(optimizer, lambda sde, c, t, h, xi: step(sde, c, None, t, h, xi)[0])
     theirs = coupled_errors(optimizer, euler_maruyama)
@@ -277,11 +281,11 @@ def test_what_predict_rules_out_is_ruled_out_here():
     assert len(found.runs) == 0
     unstable = homogenized_paths(problem(dim=20), "sgd", lr=2.2, horizon=1, num_paths=4)
     assert unstable.status == "unstable"
-    blown = homogenized_paths(problem(dim=20), "sgd", lr=60.0, horizon=4, times=[0.0, 4.0], num_paths=4, dt=0.02)
+    blown = homogenized_paths(problem(dim=20), "sgd", lr=60.0, horizon=4, times=[0.0, 4.0], num_paths=4, dt=0.04)
     assert blown.status == "unstable"
     assert "left the finite range" in blown.message
     start = np.ones(5)
-    for noise in (None, "rademacher:0.5"):
+    for noise in ("rademacher:0.5", 0.3):
         at_optimum = LeastSquares(np.logspace(-1, 0, 5), start=start, target=start, noise=noise)
         for optimizer in ("sgd", "signsgd"):
             curve = homogenized_paths(at_optimum, optimizer, lr=0.2, horizon=2, times=[2.0], num_paths=4)

@@ -39,7 +39,7 @@ PEAKS = {"constant": 0.249, "linear": 0.647, "cosine": 0.629}
 def test_the_example_of_the_specification(example, name):
     schedule = example[name].schedule
     assert example[name].risk == pytest.approx(EXAMPLE[name], rel=2e-3)
-    trusted = predict(section_seven(), "signsgd", lr=schedule, horizon=10, rtol=1e-5).final
+    trusted = predict(section_seven(), "signsgd", lr=schedule, horizon=10, times=[10.0], rtol=1e-4).final
     assert trusted == pytest.approx(EXAMPLE[name], rel=2e-3)
     if name in PEAKS:
         assert schedule.initial == pytest.approx(PEAKS[name], rel=6e-3)
@@ -57,15 +57,16 @@ def test_the_effort_is_counted_and_small(example):
     assert found.iterations < found.evaluations <= 150
 
 
+@pytest.mark.slow
 def test_no_knot_can_be_moved_to_lower_the_risk():
     """By the adaptive solver and its autograd, which the search does not use."""
-    law = section_seven(dim=40)
+    law = section_seven(dim=20)
     schedule = optimal_schedule(law, "signsgd", horizon=10)
     times, rates = schedule.times, schedule.values
 
     def slopes(values):
         logs = torch.tensor(values, dtype=torch.float64).log().requires_grad_()
-        curve = predict(law, "signsgd", lr=PiecewiseLinear(times, logs.exp()), horizon=10, times=[10.0], rtol=1e-3)
+        curve = predict(law, "signsgd", lr=PiecewiseLinear(times, logs.exp()), horizon=10, times=[10.0], rtol=3e-3)
         curve.value[-1].log().backward()
         return float(logs.grad.abs().max())
 
@@ -102,11 +103,11 @@ def test_with_one_eigenvalue_the_optimal_risk_is_known(optimizer, closed):
 CASES = [
     ("sgd", "gaussian:0.1", {}),
     ("signsgd", "laplace:0.2", {}),
-    ("signsgd", "cauchy:0,1", {}),
-    ("signsgd", "rademacher:0.5", {"batch_size": 3}),
     ("adam", "gaussian:0.1", {}),
-    ("adam", "gaussian:0.1", {"betas": (0.0, 0.9)}),
-    ("adam", "cauchy:0,1", {"betas": (0.0, 0.9)}),
+    pytest.param("signsgd", "cauchy:0,1", {}, marks=pytest.mark.slow),
+    pytest.param("signsgd", "rademacher:0.5", {"batch_size": 3}, marks=pytest.mark.slow),
+    pytest.param("adam", "gaussian:0.1", {"betas": (0.0, 0.9)}, marks=pytest.mark.slow),
+    pytest.param("adam", "cauchy:0,1", {"betas": (0.0, 0.9)}, marks=pytest.mark.slow),
 ]
 
 
@@ -131,11 +132,13 @@ def test_gradients_are_those_of_finite_differences(optimizer, noise, options):
 
 @pytest.mark.parametrize(("optimizer", "noise", "options"), CASES)
 def test_the_short_solver_converges_to_the_prediction_at_second_order(optimizer, noise, options):
+    law, _ = flow_of(optimizer, noise, 4, **options)
+    smooth = {"lr": lambda t: 0.3 * torch.exp(-0.2 * t), "horizon": 5, "times": [5.0]}
+    trusted = predict(law, optimizer, **smooth, rtol=1e-7, **options)
     errors = []
     for num_steps in (64, 128):
-        law, flow = flow_of(optimizer, noise, num_steps, **options)
+        _, flow = flow_of(optimizer, noise, num_steps, **options)
         found = flow.final(0.3 * np.exp(-0.2 * flow.middles)[None])[0]
-        trusted = predict(law, optimizer, lr=lambda t: 0.3 * torch.exp(-0.2 * t), horizon=5, rtol=1e-8, **options)
         errors.append(abs(found / trusted.final - 1))
     assert errors[0] < 3e-3
     assert errors[1] < 0.35 * errors[0]
@@ -181,7 +184,7 @@ def test_never_worse_than_the_best_constant_rate(optimizer, low, noise, horizon,
     check_against_constants(LeastSquares((basis * eigvals) @ basis.T, noise=noise, seed=2), optimizer, horizon)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "signsgd", "adam"])
+@pytest.mark.parametrize("optimizer", ["signsgd", *(pytest.param(o, marks=pytest.mark.slow) for o in ("sgd", "adam"))])
 def test_better_than_the_best_constant_rate(optimizer):
     gain = check_against_constants(section_seven(dim=30), optimizer, 5.0)
     assert gain < 0.9
@@ -215,10 +218,15 @@ def test_sgd_stays_below_its_stability_limit():
         assert 0.98 * top < float(schedule(time).max()) <= top * (1 + 1e-12)
 
 
-def test_batch_sizes_and_betas_matter():
+def test_batch_sizes_matter():
     law = section_seven("gaussian:0.2", 50)
     risks = [design_schedule(law, "signsgd", horizon=3, batch_size=size).risk for size in (1, 4)]
     assert risks[1] < 0.8 * risks[0]
+
+
+@pytest.mark.slow
+def test_betas_matter():
+    law = section_seven("gaussian:0.2", 50)
     risks = [design_schedule(law, "adam", horizon=3, betas=(0.0, beta)).risk for beta in (0.5, 0.9)]
     assert abs(risks[1] / risks[0] - 1) > 0.01
 
@@ -227,8 +235,6 @@ def test_a_description_is_the_schedule(example):
     for found in example.values():
         read = as_schedule(json.loads(json.dumps(found.schedule.describe())), who="test")
         assert read == found.schedule
-    read = as_schedule(example["optimal"].schedule.describe(), who="test")
-    assert predict(section_seven(), "signsgd", lr=read, horizon=10, rtol=1e-4).status == "ok"
 
 
 def test_infinite_variance_is_fine_for_signs_and_refused_for_sgd():
@@ -252,9 +258,9 @@ def test_a_data_set_is_taken_as_gaussian_and_that_is_said():
     law = LeastSquares.from_data(X, X.sum(1) + rng.standard_normal(200))
     found = design_schedule(law, "signsgd", horizon=4)
     assert "Gaussian rows with the data's covariance" in found.message
-    assert predict(law, "signsgd", lr=found.schedule, horizon=4, method="gaussian").final == pytest.approx(
-        found.risk, rel=2e-3
-    )
+    theory = {"times": [4.0], "rtol": 1e-4, "method": "gaussian"}
+    curve = predict(law, "signsgd", lr=found.schedule, horizon=4, **theory)
+    assert curve.final == pytest.approx(found.risk, rel=2e-3)
 
 
 @pytest.mark.parametrize(

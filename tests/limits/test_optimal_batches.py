@@ -39,7 +39,7 @@ def test_signsgd_follows_phi_over_root_b():
 def test_a_constant_batch_is_that_of_predict():
     law = section_seven("laplace:0.2", dim=60)
     found = best_batch_size(law, "signsgd", samples=600, batch_sizes=[4])
-    trusted = predict(law, "signsgd", lr=found.design.schedule, horizon=found.horizon, batch_size=4).final
+    trusted = predict(law, "signsgd", lr=found.design.schedule, horizon=found.horizon, batch_size=4, rtol=1e-4).final
     assert found.design.risk == pytest.approx(trusted, rel=2e-3)
     better = best_batch_size(law, "signsgd", samples=600, batch_sizes=[4], schedule="optimal")
     assert better.design.risk < found.design.risk
@@ -59,6 +59,7 @@ def test_the_plan_beats_every_constant_batch_size(laplace):
     assert design.risk < 0.999 * min(best.risks.values())
 
 
+@pytest.mark.slow
 def test_the_plan_obeys_the_pointwise_rule(laplace):
     law, design = laplace
     plan = design.plan
@@ -79,6 +80,7 @@ def test_the_plan_goes_from_large_batches_to_single_rows(laplace):
     assert design.plan.samples == pytest.approx(40, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_the_prediction_of_a_plan_is_its_risk(laplace):
     law, design = laplace
     curve = predict_plan(law, "signsgd", plan=design.plan, times=[design.plan.horizon], rtol=1e-4)
@@ -90,14 +92,14 @@ def test_the_prediction_of_a_plan_is_its_risk(laplace):
     assert abs(predict_plan(law, "signsgd", plan=swapped, rtol=1e-4).final / design.risk - 1) > 0.02  # teeth
 
 
-@pytest.mark.parametrize(("optimizer", "options"), [("sgd", {}), ("signsgd", {}), ("adam", {"betas": (0.0, 0.9)})])
+@pytest.mark.parametrize(("optimizer", "options"), [("signsgd", {}), ("adam", {"betas": (0.0, 0.9)})])
 def test_a_plan_with_one_batch_size_is_predict(optimizer, options):
     law = section_seven("gaussian:0.2", dim=50)
     plan = BatchPlan((0.0, 1.0, 2.5), (0.5, 0.3, 0.1), (3, 3, 3), 4.0)
     lr = PiecewiseConstant(plan.times, plan.rates)
-    expected = predict(law, optimizer, lr=lr, horizon=4, batch_size=3, **options)
-    found = predict_plan(law, optimizer, plan=plan, **options)
-    np.testing.assert_allclose(found.value, expected.value, rtol=1e-5)
+    expected = predict(law, optimizer, lr=lr, horizon=4, batch_size=3, rtol=1e-4, **options)
+    found = predict_plan(law, optimizer, plan=plan, rtol=1e-4, **options)
+    np.testing.assert_allclose(found.value, expected.value, rtol=1e-3)
 
 
 def test_a_plan_is_joined_from_its_pieces():
@@ -114,8 +116,14 @@ def test_the_door_of_joint_schedules():
     assert isinstance(plan, BatchPlan)
     assert set(plan.batch_sizes) <= {1, 2}
     assert plan.samples == pytest.approx(10)
+
+
+@pytest.mark.slow
+def test_choices_are_found_where_none_are_given():
     auto = optimal_schedule(section_seven(dim=30), "sgd", horizon=10, batch_sizes="auto")
     assert set(auto.batch_sizes) == {3}  # dim / 10; for SGD all are equal
+    found = best_batch_size(section_seven(dim=200), "sgd", samples=1000)
+    assert list(found.risks) == [1, 2, 3, 4, 6, 8]  # 100 updates are left
 
 
 def test_updates_are_what_a_training_loop_makes():

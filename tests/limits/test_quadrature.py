@@ -1,5 +1,7 @@
 """Lanczos quadrature and merged modes against eigenvalues; the error bar; what must be refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,9 +10,9 @@ from hypothesis import strategies as st
 
 import signscope as ss
 from signscope import InvalidInput, Unsupported
+from signscope.limits import quadrature
 from signscope.limits.bins import shared_on_grid
 from signscope.limits.modes import modes_of
-from signscope.limits.quadrature import lanczos_quadrature
 from signscope.problems import (
     Circulant,
     DiagonalPlusLowRank,
@@ -22,7 +24,7 @@ from signscope.problems import (
 )
 from signscope.problems.lanczos import lanczos
 
-DIM = 600
+DIM = 300
 GEN = np.random.default_rng(0)
 LAGS = np.arange(DIM)
 
@@ -36,10 +38,16 @@ COVARIANCES = {
     "low rank": spiked,
     "toeplitz": lambda: Toeplitz(0.8**LAGS),
     "ring, double eigenvalues": lambda: Circulant(np.exp(-np.minimum(LAGS, DIM - LAGS) / 2)),
-    "kronecker": lambda: Kronecker(Toeplitz(0.5 ** np.arange(20)).dense(), rotated(np.linspace(0.2, 1, 30))),
+    "kronecker": lambda: Kronecker(Toeplitz(0.5 ** np.arange(20)).dense(), rotated(np.linspace(0.2, 1, 15))),
     "rescaled": lambda: rescaled(rotated(power_law(DIM, exponent=0.7)), np.exp(GEN.uniform(-1, 1, DIM))),
 }
 LR = {"sgd": 0.3, "signsgd": 0.5, "adam": 0.5}
+
+
+@pytest.fixture(autouse=True)
+def few_probes(monkeypatch):
+    """Sixteen probes in place of 64: the error bar says what that costs."""
+    monkeypatch.setattr(quadrature, "_MOST", 16)
 
 
 @pytest.fixture(scope="module", params=COVARIANCES)
@@ -50,58 +58,48 @@ def problem(request):
 @pytest.mark.parametrize("optimizer", LR)
 def test_curve_agrees_with_eigenvalues_within_its_bar(problem, optimizer):
     dense, found = (
-        ss.predict(problem, optimizer, lr=LR[optimizer], horizon=10, method=m) for m in ("dense", "quadrature")
+        ss.predict(problem, optimizer, lr=LR[optimizer], horizon=5, method=m) for m in ("dense", "quadrature")
     )
     off = ((found.value - dense.value) / dense.value).abs()
-    assert float(off.max()) < 3e-3
+    assert float(off.max()) < 6e-3
     assert dense.stderr is None
     assert found.stderr is not None
     bar = found.stderr / dense.value
-    assert float(bar.max()) < 5e-3
+    assert float(bar.max()) < 6e-3
     assert bool((off <= 5 * bar + 2e-4).all())
     assert found.provenance["spectrum"]["spectrum"] == "lanczos"
     assert found.provenance["spectrum"]["probes"] >= 2
     assert dense.provenance["spectrum"]["spectrum"] == "eigenvalues"
 
 
-def test_the_linear_part_of_ksig_alone_is_seen():
-    problem = ss.LeastSquares(Toeplitz(0.9**LAGS), noise=0.3, seed=1)
-    dense = ss.predict(problem, "signsgd", lr=0.5, horizon=10, method="dense")
-    adam_like = lanczos_quadrature(problem, "adam").mean  # sources S and D: what the linear part is made of
-    linear = adam_like.sources[0] + (torch.pi / 2 - 1) * adam_like.sources[1]
-    full = lanczos_quadrature(problem, "signsgd").mean
-    exact = modes_of(problem, "signsgd", method="dense")
-
-    def late(eigvals, sources):
-        return float((sources / eigvals.clamp(min=1e-300) * torch.exp(-2 * eigvals)).sum())
-
-    truth = late(exact.eigvals, exact.sources[0])
-    assert late(full.eigvals, full.sources[0]) == pytest.approx(truth, rel=5e-3)
-    assert abs(late(adam_like.eigvals, linear) / truth - 1) > 0.02  # teeth
-    assert dense.status == "ok"
+def late(modes) -> float:
+    """Noise that is left after some time: sum of g/lambda exp(-3 lambda)."""
+    seen = modes.eigvals > 1e-12
+    return float((modes.sources[0] / modes.eigvals * torch.exp(-3 * modes.eigvals))[seen].sum())
 
 
-def test_sampled_columns_correct_the_linearisation_without_bias():
-    cov = spiked(4500)
-    assert cov.sign_matvec(torch.ones(4500, dtype=torch.float64)) is None
-    problem = ss.LeastSquares(cov, noise=0.3, seed=1)
-    nodes = lanczos_quadrature(problem, "signsgd", num_probes=8).mean
-    root = cov.diagonal().sqrt()
-    half = root.sqrt()
-    corr = cov.dense() / torch.outer(root, root)
-    excess = (corr.clamp(-1, 1).arcsin() - corr).fill_diagonal_(0) * torch.outer(half, half)
-    scaled = cov.dense() / torch.outer(half, half)
-    noise = scaled + torch.diag((torch.pi / 2 - 1) * root) + excess
-    seen = float((nodes.sources[0] * nodes.eigvals).sum())  # sum lambda^2 q'Nq = tr S N S
-    truth = float(((scaled @ scaled) * noise).sum())
-    linear = float(((scaled @ scaled) * (noise - excess)).sum())
-    assert seen == pytest.approx(truth, rel=2e-2)
-    assert abs(linear / truth - 1) > 0
+def tied(dim: int = 300) -> DiagonalPlusLowRank:
+    """Two strong common factors: correlations far from the linear part of arcsin."""
+    gen = np.random.default_rng(5)
+    return DiagonalPlusLowRank(np.exp(gen.uniform(-3, 0, dim)), 0.5 * gen.normal(size=(dim, 2)))
+
+
+@pytest.mark.parametrize("build", [lambda: Toeplitz(0.9**LAGS), tied], ids=["product", "sampled columns"])
+def test_ksig_is_met_without_bias_and_its_linear_part_is_not_enough(build):
+    problem = ss.LeastSquares(build(), noise=0.3, seed=1)
+    found = quadrature.lanczos_quadrature(problem, "signsgd", num_probes=128)
+    assert found.exact_signs == (build is not tied)
+    exact, plain = (modes_of(problem, name, method="dense") for name in ("signsgd", "adam"))
+    linear = replace(plain, sources=plain.sources[:1] + (torch.pi / 2 - 1) * plain.sources[1:])
+    seen = torch.tensor([late(nodes) for nodes in found.groups])
+    stderr = float(seen.std()) / len(seen) ** 0.5
+    assert abs(float(seen.mean()) - late(exact)) <= 5.4 * stderr  # Student with 7 degrees of freedom: 99.9%
+    assert abs(late(linear) - late(exact)) > 10 * stderr  # teeth
 
 
 def test_known_traces_are_met_by_every_probe():
     problem = ss.LeastSquares(spiked(), noise=0.3, seed=1)
-    found = lanczos_quadrature(problem, "signsgd", num_probes=3)
+    found = quadrature.lanczos_quadrature(problem, "signsgd", num_probes=3)
     total = np.pi / 2 * float(problem.cov.diagonal().sqrt().sum())
     for nodes in (found.mean, found.coarse, *found.groups):
         seen = nodes.eigvals > 0
@@ -145,7 +143,7 @@ def test_options_reach_the_quadrature(options):
 
 
 def test_beyond_reach_everything_works_without_the_matrix(monkeypatch):
-    cov = spiked(4400)
+    cov = spiked(4100)
     for name in ("dense", "eigh"):
         monkeypatch.setattr(type(cov), name, lambda self: pytest.fail("a d x d matrix was formed"))
     problem = ss.LeastSquares(cov, noise=0.3, seed=1)
@@ -191,7 +189,7 @@ def test_limit_and_rate_from_nodes_are_near_those_from_eigenvalues(monkeypatch):
 
 
 def test_a_large_diagonal_is_merged_and_agrees_with_all_its_modes():
-    dim = 20_000
+    dim = 8_300
     variances = np.exp(GEN.uniform(-8, 0, dim))
     problem = ss.LeastSquares(variances, noise=0.3, seed=1)
     for optimizer in LR:

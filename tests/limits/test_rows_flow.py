@@ -167,7 +167,7 @@ def test_rtol_bounds_the_error():
             assert rough.num_evaluations < fine.num_evaluations
 
 
-def test_momentum_is_seen_and_beta2_lag_moves_the_path():
+def test_momentum_is_seen_and_beta2_lag_moves_the_path(monkeypatch):
     rows = digits("global")
     times = torch.linspace(0, 2, 11, dtype=torch.float64)
     runs, stderr = simulated(rows, "adam", lr=0.5, times=times, num_runs=512)
@@ -175,19 +175,26 @@ def test_momentum_is_seen_and_beta2_lag_moves_the_path():
     assert_agrees(curve.value, runs, stderr, gap=0.06, allowance=0.08)
     at_once = predicted(rows, "adam", 0.5, times=times, betas=(0.0, 0.999))
     assert mean_gap(at_once.value, runs) > 1.3 * mean_gap(curve.value, runs)
-    slow = predicted(rows, "adam", 0.5, times=times, betas=(0.9, 0.9999))
-    assert ((slow.value - curve.value).abs() / curve.value).max() > 0.01
+    monkeypatch.setattr(rows_module, "fluctuation", lambda data, betas: None)  # the lag alone
+    quick = predicted(rows, "adam", 0.5, times=times, betas=(0.9, 0.99))
+    assert ((quick.value - curve.value).abs() / curve.value).max() > 0.01
 
 
-def test_short_memories_of_adam_are_seen():
-    rows = digits("global")
-    times = torch.linspace(0, 8, 17, dtype=torch.float64)
-    runs, stderr = simulated(rows, "adam", lr=0.3, times=times, num_runs=512, betas=(0.0, 0.8))
+def test_a_short_memory_of_adam_is_seen(monkeypatch):
+    rows = gaussian_rows(120, 6000)
+    times = torch.linspace(0, 4, 9, dtype=torch.float64)
+    runs, _ = simulated(rows, "adam", lr=0.3, times=times, num_runs=128, betas=(0.0, 0.8))
     curve = predicted(rows, "adam", 0.3, times=times, betas=(0.0, 0.8))
-    assert curve.status == "inaccurate"
-    assert mean_gap(curve.value, runs) < 0.09
-    long = predicted(rows, "adam", 0.3, times=times, betas=(0.0, 0.999))
-    assert mean_gap(long.value, runs) > 1.5 * mean_gap(curve.value, runs)  # teeth: the memory matters
+    assert curve.status == "inaccurate"  # right for rows like these, not for all
+    assert mean_gap(curve.value, runs) < 0.03
+    monkeypatch.setattr(rows_module, "fluctuation", lambda data, betas: None)
+    plain = predicted(rows, "adam", 0.3, times=times, betas=(0.0, 0.8))
+    assert mean_gap(plain.value, runs) > 2 * mean_gap(curve.value, runs)
+
+
+def test_adam_without_averages_is_signsgd():
+    rows = digits("global")
+    times = torch.linspace(0, 2, 5, dtype=torch.float64)
     sign, zero = predicted(rows, "signsgd", 0.3, times=times), predicted(rows, "adam", 0.3, times=times, betas=(0, 0))
     assert torch.equal(sign.value, zero.value)  # g/|g|
 

@@ -188,8 +188,9 @@ def test_single_precision_propagator_is_close_and_given_up_for_long_spans():
     assert 0 < float((exact.decay - rough.decay).abs().max()) < 2e-5
     torch.testing.assert_close(rough.shift, exact.shift, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(rough.added, exact.added, rtol=1e-4, atol=1e-5)
-    assert torch.equal(propagator(jacobian, drift, noise, 1e4, single=True).decay,
-                       propagator(jacobian, drift, noise, 1e4).decay)
+    assert torch.equal(
+        propagator(jacobian, drift, noise, 1e4, single=True).decay, propagator(jacobian, drift, noise, 1e4).decay
+    )
 
 
 def test_averages_over_all_rows_in_blocks_equal_those_in_one_piece(monkeypatch):
@@ -213,8 +214,11 @@ def test_rows_that_take_part_in_every_average_are_bounded():
 def test_what_a_row_brings_again_is_less_than_all_the_noise(kind):
     data = prepare(skewed())
     mean, cov, gen = random_state(data.dim)
-    local = (data.sign_local(mean, cov, 1e-12, between=True) if kind == "sign"
-             else data.gradient_local(mean, cov, between=True))
+    local = (
+        data.sign_local(mean, cov, 1e-12, between=True)
+        if kind == "sign"
+        else data.gradient_local(mean, cov, between=True)
+    )
     draws = torch.randn(40_000, data.dim, generator=gen, dtype=torch.float64)
     v = mean + draws @ torch.linalg.cholesky(cov).T
     grad = (v @ data.features.T - data.residuals)[:, :, None] * data.features

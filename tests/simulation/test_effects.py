@@ -27,7 +27,15 @@ def follows(runs, curve, *, dim=DIM) -> bool:
     return bool((gap <= 4.5 * runs.stderr + 4 / dim * runs.value)[1:].all())
 
 
-@pytest.mark.parametrize("effect", [*EFFECTS, PRECONDITIONED])
+@pytest.mark.parametrize(
+    "effect",
+    [
+        "compression",
+        "preconditioner",
+        PRECONDITIONED,
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("frozen_rate", "effective_rate", "reshaping")),
+    ],
+)
 def test_every_algorithm_follows_its_curve(effect):
     options = {"lr": 0.8, "horizon": 4, "times": TIMES}
     runs = simulate_effect(problem(), effect, num_runs=RUNS, seed=2, dtype="float32", **options)

@@ -4,7 +4,11 @@ import math
 
 from signscope._core import checks
 from signscope._core.equations import equation
-from signscope.bounds.plan import Condition, Constants, Plan
+from signscope.bounds.constants import Constants
+from signscope.bounds.plan import Condition, Plan
+
+ERRORS = {"ssvr_fs": "sqrt(2 I)", "spider_sign": "sqrt(I - 1)", "signsvrg": "I"}
+"""What multiplies M lr in the l1 error of the estimate."""
 
 
 @equation("jiang2024", "rate of SSVR-FS, l-infinity form with constants")
@@ -83,7 +87,7 @@ def _plan(
     steps = checks.integer(method, "num_steps", num_steps, minimum=1)
     components = checks.integer(method, "num_components", num_components, minimum=1)
     every = components if period is None else checks.integer(method, "period", period, minimum=1)
-    slope = constants.smoothness / 2 + 2 * error_factor(method, every) * constants.mean_squared
+    slope = constants.descent / 2 + 2 * error_factor(method, every) * constants.mean_squared
     lr = math.sqrt(constants.initial_gap / (slope * steps))
     checkpoints = -(-steps // every)
     value = 2 * math.sqrt(constants.initial_gap * slope / steps)
@@ -96,5 +100,9 @@ def _plan(
         beta=1 / every if method == "ssvr_fs" else 1.0,
         period=every,
         gradient_calls=checkpoints * components + (checkpoints - 1) * calls[0] + (steps - checkpoints) * calls[1],
-        conditions=(Condition("a period passes", f"T = {steps}, I = {every}", steps >= every),),
+        conditions=(
+            Condition("a period passes", f"T = {steps}, I = {every}", steps >= every),
+            Condition("finite sum", f"f is the mean of {components} fixed components", None),
+        ),
+        equation=f"Delta/(lr T) + lr J, J = L/2 + 2 {ERRORS[method]} M",
     )

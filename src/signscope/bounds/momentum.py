@@ -4,7 +4,10 @@ import math
 
 from signscope._core import checks
 from signscope._core.equations import equation
-from signscope.bounds.plan import Condition, Constants, Plan, drift
+from signscope.bounds.constants import Constants
+from signscope.bounds.plan import Condition, Plan, drift
+
+FORMULA = "Delta/(lr T) + lr L/2 + 2 [sigma_1/(sqrt(B_0) beta T) + sqrt(beta/(2-beta)) sigma_1 + lr L (1-beta)/beta]"
 
 
 @equation("signscope", "Signum without symmetric noise or large batches")
@@ -61,4 +64,5 @@ def signum(constants: Constants, *, num_steps: int, init_batch: int = 1) -> Plan
         init_batch=first,
         gradient_calls=first + steps - 1,
         conditions=(Condition("averaging", f"beta = {wanted:.3g}, needs 1 or less", wanted <= 1),),
+        equation=FORMULA,
     )

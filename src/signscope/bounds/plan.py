@@ -1,78 +1,56 @@
-"""What a bound needs to know about a problem, and what it answers."""
+"""What a bound answers: parameters, its value, the formula behind it, and the conditions it was asked under."""
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
-from signscope._core import checks
+from signscope.bounds.constants import Constants
 
-
-@dataclass(frozen=True)
-class Constants:
-    r"""The constants of a problem in the l-infinity geometry.
-
-    Attributes:
-        initial_gap: $\Delta = f(x_0) - \inf f$, above 0.
-        smoothness: $L$ with $\lVert\nabla f(x) - \nabla f(y)\rVert_1 \le L \lVert x - y\rVert_\infty$, above 0. Bounds
-            that use descent alone hold with the (up to twice) smaller Bregman constant as well.
-        noise_l1: $\sigma_1 = \sum_i \sigma_i$ with $E|g_i - \partial_i f|^2 \le \sigma_i^2$ per sample, 0 or more.
-        sample_smoothness: $M = \sum_i M_i$ with $E|g_i(x;\xi) - g_i(y;\xi)|^2 \le M_i^2\lVert x - y\rVert_\infty^2$;
-            ``smoothness`` when None (no multiplicative noise).
-    """
-
-    initial_gap: float
-    smoothness: float
-    noise_l1: float = 0.0
-    sample_smoothness: float | None = None
-
-    def __post_init__(self) -> None:
-        checks.positive("Constants", "initial_gap", self.initial_gap)
-        checks.positive("Constants", "smoothness", self.smoothness)
-        checks.non_negative("Constants", "noise_l1", self.noise_l1)
-        if self.sample_smoothness is not None:
-            checks.positive("Constants", "sample_smoothness", self.sample_smoothness)
-
-    @property
-    def mean_squared(self) -> float:
-        """M, which is L where it was not given."""
-        return self.smoothness if self.sample_smoothness is None else self.sample_smoothness
-
-    @property
-    def ceiling(self) -> float:
-        r"""$\sqrt{2 L \Delta}$, the largest l1 norm the gradient can have at the start."""
-        return math.sqrt(2 * self.smoothness * self.initial_gap)
+Norm = Literal["l1", "nuclear"]
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One thing the closed form asks for.
+    """One thing a bound or its closed form asks for.
 
     Attributes:
         name: Short name.
         text: The condition with its numbers.
-        ok: Whether it holds here.
+        ok: Whether it holds here; None where the constants cannot tell, so that the reader has to know.
     """
 
     name: str
     text: str
-    ok: bool
+    ok: bool | None
+
+    @property
+    def verdict(self) -> str:
+        """"met", "NOT met" or "assumed"."""
+        return "assumed" if self.ok is None else "met" if self.ok else "NOT met"
+
+    def __str__(self) -> str:
+        return f"{self.verdict}: {self.name} ({self.text})"
 
 
 @dataclass(frozen=True)
 class Plan:
-    r"""Parameters of a method and the bound they come with.
+    r"""Parameters of a method and the upper bound they come with.
 
     Attributes:
         method: Name of the rule in `signscope.rules`.
         num_steps: Updates T.
-        lr: Length of the step of every coordinate, constant over the run.
-        value: Bound on $\frac1T\sum_t E\lVert\nabla f(x_t)\rVert_1$ at exactly these (rounded) parameters.
+        lr: Length of the step of every coordinate (of every singular value for Muon; what multiplies the gradient
+            for SGD), constant over the run.
+        value: Bound on $\frac1T\sum_t E\lVert\nabla f(x_t)\rVert$ at exactly these (rounded) parameters.
         leading: The closed form of its leading term, for comparison with the literature.
         beta: Weight of the new sample; 1 without memory.
         batch_size: Samples per gradient.
         init_batch: Samples averaged before the first move (B_0).
         period: Steps between two full gradients (I); 0 where none is taken.
         gradient_calls: Per-sample gradients of the whole run, full gradients included.
-        conditions: What the closed form ``leading`` needs. ``value`` holds without them.
+        conditions: What the closed form ``leading`` needs. ``value`` needs those that are "assumed" alone.
+        equation: The formula of ``value``, as text.
+        norm: Norm of the gradient that is bounded.
     """
 
     method: str
@@ -86,13 +64,58 @@ class Plan:
     period: int = 0
     gradient_calls: int = 0
     conditions: tuple[Condition, ...] = ()
+    equation: str = ""
+    norm: Norm = "l1"
 
     @property
     def holds(self) -> bool:
-        """Whether every condition holds."""
-        return all(c.ok for c in self.conditions)
+        """Whether no condition is violated."""
+        return all(c.ok is not False for c in self.conditions)
+
+    def __str__(self) -> str:
+        settings = [f"lr {self.lr:.4g}", f"T {self.num_steps}", f"batch {self.batch_size}"]
+        settings += [f"beta {self.beta:.4g}"] if self.beta != 1 else []
+        settings += [f"B_0 {self.init_batch}"] if self.init_batch != 1 else []
+        settings += [f"I {self.period}"] if self.period else []
+        first = f"{self.method}: mean {self.norm} norm of the gradient <= {self.value:.4g} in {self.gradient_calls} calls"
+        return "\n  ".join([first, ", ".join(settings), self.equation, *(str(c) for c in self.conditions)])
+
+
+@dataclass(frozen=True)
+class LowerBound:
+    r"""What no choice of step size and batch can beat on every problem with these constants.
+
+    Attributes:
+        method: Name of the rule.
+        value: There is a problem in the class with $E\min_t\lVert\nabla f(x_t)\rVert$ at least this.
+        num_calls: Per-sample gradients N.
+        conditions: Where the terms of ``value`` come from; a term whose condition is not met is left out.
+        equation: The formula of ``value``, as text.
+        norm: Norm of the gradient that is bounded.
+    """
+
+    method: str
+    value: float
+    num_calls: int
+    conditions: tuple[Condition, ...]
+    equation: str
+    norm: Norm = "l1"
+
+    @property
+    def holds(self) -> bool:
+        """Whether every term of the formula counts."""
+        return all(c.ok is not False for c in self.conditions)
+
+    def __str__(self) -> str:
+        first = f"{self.method}: on some problem {self.norm} norm of the gradient >= {self.value:.4g}"
+        return "\n  ".join([f"{first} after {self.num_calls} calls", self.equation, *(str(c) for c in self.conditions)])
 
 
 def drift(constants: Constants, lr: float, num_steps: int) -> float:
-    r"""$\Delta/(\eta T) + \eta L/2$: what descent along exact signs costs."""
-    return constants.initial_gap / (lr * num_steps) + lr * constants.smoothness / 2
+    r"""$\Delta/(\eta T) + \eta L/2$: what descent along exact signs costs; the Bregman constant is enough for L."""
+    return constants.initial_gap / (lr * num_steps) + lr * constants.descent / 2
+
+
+def best_drift_lr(constants: Constants, num_steps: int) -> float:
+    r"""$\sqrt{2\Delta/(LT)}$, the step that minimises `drift`."""
+    return math.sqrt(2 * constants.initial_gap / (constants.descent * num_steps))

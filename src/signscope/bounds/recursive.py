@@ -5,7 +5,13 @@ import math
 from signscope._core import checks
 from signscope._core.equations import equation
 from signscope._core.errors import InvalidInput
-from signscope.bounds.plan import Condition, Constants, Plan, drift
+from signscope.bounds.constants import Constants
+from signscope.bounds.plan import Condition, Plan, drift
+
+FORMULA = (
+    "Delta/(lr T) + lr L/2 + 2 [sigma_1/(sqrt(B_0) beta T) + sqrt(2 beta/(2-beta)) sigma_1"
+    " + (1-beta) M lr sqrt(2/(beta (2-beta)))]"
+)
 
 
 @equation("jiang2024", "rate of SSVR, l-infinity form with constants")
@@ -68,5 +74,9 @@ def ssvr(constants: Constants, *, num_steps: int) -> Plan:
         beta=beta,
         init_batch=first,
         gradient_calls=first + 2 * (steps - 1),
-        conditions=(Condition("averaging", f"beta = {wanted:.3g}, needs 1 or less", wanted <= 1),),
+        conditions=(
+            Condition("averaging", f"beta = {wanted:.3g}, needs 1 or less", wanted <= 1),
+            Condition("same sample", "both gradients of a step share sample, mask and statistics", None),
+        ),
+        equation=FORMULA,
     )

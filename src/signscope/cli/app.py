@@ -7,8 +7,11 @@ import typer
 from signscope._version import __version__
 from signscope.cli import groups as g
 from signscope.cli import options as o
+from signscope.cli.checking import check_problem
 from signscope.cli.door import Door, guarded
+from signscope.cli.effects import effects_of_signs
 from signscope.cli.reproduce import reproduce_figure
+from signscope.cli.sweeping import sweep_grid
 
 app = typer.Typer(
     cls=Door,
@@ -78,4 +81,7 @@ def where(
         run_where(key, as_json=as_json)
 
 
+app.command("effects")(effects_of_signs)
+app.command("check")(check_problem)
+app.command("sweep")(sweep_grid)
 app.command("reproduce")(reproduce_figure)

@@ -1,14 +1,16 @@
 """``signscope check``: does the theory apply to my problem?"""
 
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from signscope._core.output import as_json, check_output, staged
+from signscope.cli import groups as g
 from signscope.cli import options as o
-from signscope.cli.door import guarded, say
+from signscope.cli.door import say
+from signscope.cli.groups import Group
 
 if TYPE_CHECKING:
     from signscope.comparison import Assumption, Examination
@@ -31,38 +33,17 @@ Rates = Annotated[
 ]
 
 
-def check_problem(
-    ctx: typer.Context,
-    data: o.Data = None,
-    target: o.Target = None,
-    features: o.Features = None,
-    center: o.Center = True,
-    scale: o.Scale = "global",
-    ridge: o.Ridge = 1e-6,
-    problem: o.Problem = None,
-    dim: o.Dim = None,
-    spectrum: o.Spectrum = None,
-    rotated: o.Rotated = False,
-    cov: o.Cov = None,
-    noise: o.Noise = None,
-    start: o.Start = "zeros",
-    optimizers: o.Optimizers = "sgd,signsgd,adam",
-    lr: Rates = None,
-    seed: o.Seed = 0,
-    batch_size: o.BatchSize = 1,
-    betas: o.Betas = "0.9,0.999",
-    out: Out = None,
-    force: o.Force = False,
-    as_json: Json = False,
-    config: Config = None,
-    debug: o.Debug = False,
-) -> None:
+_RATES: Group = {"optimizers": (o.Optimizers, "sgd,signsgd,adam"), "lr": (Rates, None)}
+_OUTPUT: Group = {**g.OUTPUT, "out": (Out, None), "as_json": (Json, False), "config": (Config, None)}
+
+
+@g.takes("check", g.DATA, g.PROBLEM, _RATES, g.STEP, _OUTPUT)
+def check_problem(ctx: typer.Context) -> None:
     """Measure what the predictions assume of a problem, without running anything.
 
     Checks that do not hold are a result: the exit code is 0. Without any argument: scikit-learn's handwritten digits.
     """
-    with guarded("check", debug=debug):
-        _run(ctx)
+    _run(ctx)
 
 
 def _run(ctx: typer.Context) -> None:
@@ -74,7 +55,9 @@ def _run(ctx: typer.Context) -> None:
 
     options = resolve(ctx, "check")
     options["lr"] = rates("lr", options["lr"])
-    place = _place(ctx)
+    out: Path | None = ctx.params["out"]
+    if out is not None:
+        check_output(out, [FILE], force=ctx.params["force"], who="--out")
     found, options = build_problem(options)
     result = check(
         found,
@@ -84,31 +67,16 @@ def _run(ctx: typer.Context) -> None:
         betas=tuple(options["betas"]),
     )
     result = replace(result, options={**options, "lr": result.options["lr"]})
-    text = json.dumps(result.summary(), indent=2, allow_nan=False, ensure_ascii=False)
-    if place is not None:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(text + "\n", encoding="utf-8")
+    text = as_json(result.summary())
+    if out is not None:
+        with staged(out, [FILE], force=ctx.params["force"], who="--out") as folder:
+            (folder / FILE).write_text(text + "\n", encoding="utf-8")
     if ctx.params["as_json"]:
         typer.echo(text)
     else:
         show(result)
-    if place is not None:
-        say(f"wrote {place}")
-
-
-def _place(ctx: typer.Context) -> Path | None:
-    """Where the file goes, found out before the work."""
-    from signscope._core.errors import InvalidInput
-
-    folder: Path | None = ctx.params["out"]
-    if folder is None:
-        return None
-    if (folder / FILE).exists() and not ctx.params["force"]:
-        raise InvalidInput(f"--out: {folder} already holds a {FILE}. Use --force to replace it.")
-    nearest = next(p for p in (folder, *folder.parents) if p.exists())
-    if not nearest.is_dir():
-        raise InvalidInput(f"--out: {nearest} is a file; results need a folder.")
-    return folder / FILE
+    if out is not None:
+        say(f"wrote {out / FILE}")
 
 
 def show(result: "Examination") -> None:

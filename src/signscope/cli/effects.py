@@ -1,6 +1,5 @@
 """``signscope effects``: SGD turned into signSGD one effect at a time."""
 
-import json
 import math
 import sys
 from pathlib import Path
@@ -8,46 +7,26 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from signscope._core.output import as_json
+from signscope.cli import groups as g
 from signscope.cli import options as o
-from signscope.cli.door import FAILED, guarded, say
+from signscope.cli.door import FAILED, say
 
 if TYPE_CHECKING:
     from signscope.comparison.four_effects import Effects
     from signscope.problems import LeastSquares
 
 
-def effects_of_signs(
-    ctx: typer.Context,
-    data: o.Data = None,
-    target: o.Target = None,
-    features: o.Features = None,
-    center: o.Center = True,
-    scale: o.Scale = "global",
-    ridge: o.Ridge = 1e-6,
-    problem: o.Problem = None,
-    dim: o.Dim = None,
-    spectrum: o.Spectrum = None,
-    rotated: o.Rotated = False,
-    cov: o.Cov = None,
-    noise: o.Noise = None,
-    start: o.Start = "zeros",
-    lr: o.Rate = None,
-    horizon: o.Horizon = 20.0,
-    seed: o.Seed = 0,
-    batch_size: o.BatchSize = 1,
-    rtol: o.Rtol = 1e-6,
-    out: o.Out = None,
-    force: o.Force = False,
-    as_json: o.Json = False,
-    config: o.Config = None,
-    debug: o.Debug = False,
-) -> None:
+_STEP: g.Group = {"seed": (o.Seed, 0), "batch_size": (o.BatchSize, 1), "rtol": (o.Rtol, 1e-6)}
+
+
+@g.takes("effects", g.DATA, g.PROBLEM, g.RATE, g.HORIZON, _STEP, g.OUTPUT)
+def effects_of_signs(ctx: typer.Context) -> None:
     """Turn SGD into signSGD one effect at a time, and say what each is worth.
 
     --lr is signSGD's rate (by default its best one); rows are taken as Gaussian.
     """
-    with guarded("effects", debug=debug):
-        _run(ctx)
+    _run(ctx)
 
 
 def _run(ctx: typer.Context) -> None:
@@ -68,7 +47,7 @@ def _run(ctx: typer.Context) -> None:
     if out is not None:
         result.save(out, force=ctx.params["force"])
     if ctx.params["as_json"]:
-        typer.echo(json.dumps(result.summary(), indent=2, allow_nan=False, ensure_ascii=False))
+        typer.echo(as_json(result.summary()))
     else:
         _show(result)
     if out is not None:

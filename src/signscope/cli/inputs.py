@@ -13,16 +13,20 @@ from signscope.problems import (
     gaussian_problem,
     load_matrix,
     load_table,
+    parse_operator,
+    parse_spectrum,
 )
 from signscope.problems.data import NOISES
 from signscope.problems.named import NAMED, is_named, named_data
 
 DEFAULT_DATA, DEFAULT_DIM, DEFAULT_SPECTRUM = "digits", 500, "log:0.01,1"
 KINDS = ("data", "gaussian", "covariance")
+OPERATOR = "operator"  # --problem NAME:VALUE
 _OWN = {
     "data": ("data", "features", "random_features"),
     "gaussian": ("dim", "spectrum", "rotated"),
     "covariance": ("cov",),
+    OPERATOR: ("dim", "spectrum"),
 }
 _OPTION = {"data": "DATA"}
 
@@ -35,16 +39,19 @@ def build_problem(options: dict[str, Any]) -> tuple[LeastSquares, dict[str, Any]
     """
     kind = _kind(options)
     for other in KINDS:
-        clash = [name for name in _OWN[other] if _given(options.get(name))]
-        if other != kind and clash:
+        clash = [name for name in _OWN[other] if name not in _OWN[kind] and _given(options.get(name))]
+        if clash:
             raise InvalidInput(f"{_flag(clash[0])} does not go with a {kind} problem; leave it out.")
-    filled = {**options, "problem": kind}
+    filled = {**options, "problem": options["problem"] if kind == OPERATOR else kind}
     checks.integer("--seed", "seed", options["seed"], minimum=0)
-    problem = {"data": _from_data, "gaussian": _gaussian, "covariance": _covariance}[kind](filled)
+    build = {"data": _from_data, "gaussian": _gaussian, "covariance": _covariance, OPERATOR: _operator}
+    problem = build[kind](filled)
     return _started(problem, filled), filled
 
 
 def _kind(options: dict[str, Any]) -> str:
+    if options["problem"] is not None and ":" in options["problem"]:
+        return OPERATOR
     if options["problem"] is not None:
         return checks.one_of("--problem", "problem", options["problem"], KINDS)
     if options["data"] is not None:
@@ -134,6 +141,15 @@ def _covariance(options: dict[str, Any]) -> LeastSquares:
     cov = load_matrix(options["cov"])
     options["cov"] = str(Path(options["cov"]).resolve())
     options["noise"] = options["noise"] or "none"
+    return LeastSquares(cov, noise=options["noise"], seed=options["seed"], target=_vector(options, "target"))
+
+
+def _operator(options: dict[str, Any]) -> LeastSquares:
+    """A covariance too large for a file: ``--problem low-rank:16 --dim 1000000``."""
+    options["dim"] = checks.integer("--dim", "dim", options["dim"] or DEFAULT_DIM, minimum=2)
+    options["noise"] = options["noise"] or "none"
+    own = None if options["spectrum"] is None else parse_spectrum(options["spectrum"], options["dim"])
+    cov = parse_operator(options["problem"], options["dim"], own=own, seed=options["seed"])
     return LeastSquares(cov, noise=options["noise"], seed=options["seed"], target=_vector(options, "target"))
 
 

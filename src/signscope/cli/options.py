@@ -27,7 +27,11 @@ Scale = Annotated[str, typer.Option(help="global, columns or none.", rich_help_p
 Ridge = Annotated[float, typer.Option(help="Ridge of the least-squares solution.", rich_help_panel=_PROBLEM)]
 Problem = Annotated[
     str | None,
-    typer.Option(help="data, gaussian or covariance; found out by default.", rich_help_panel=_PROBLEM),
+    typer.Option(
+        help="data, gaussian or covariance (found out by default), or an operator for very large --dim: low-rank:RANK, "
+        "toeplitz:RHO, circulant:LENGTH.",
+        rich_help_panel=_PROBLEM,
+    ),
 ]
 Dim = Annotated[
     int | None, typer.Option(help="Coordinates of a Gaussian problem (default: 500).", rich_help_panel=_PROBLEM)
@@ -79,7 +83,7 @@ RowSource = Annotated[
         rich_help_panel=_RUN,
     ),
 ]
-Method = Annotated[str, typer.Option(help="auto, gaussian, rows or exact.", rich_help_panel=_RUN)]
+Method = Annotated[str, typer.Option(help="auto, gaussian, dense, quadrature, rows or exact.", rich_help_panel=_RUN)]
 Quantity = Annotated[str, typer.Option(help="excess_risk, distance or grad_norm.", rich_help_panel=_RUN)]
 Rtol = Annotated[float, typer.Option(help="Relative tolerance.", rich_help_panel=_RUN)]
 

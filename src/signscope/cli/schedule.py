@@ -93,7 +93,8 @@ def _resolved(ctx: typer.Context) -> dict[str, Any]:
         source = ctx.get_parameter_source(name)
         if source is None or source.name in ("DEFAULT", "DEFAULT_MAP"):
             typed[name] = value
-    return {name: {**KINDS, "shapes": names}[name](name, value) for name, value in typed.items()}
+    kinds = {**KINDS, "shapes": names}
+    return {name: kind(name, typed[name]) for name, kind in kinds.items() if name in typed}  # in a fixed order
 
 
 def _summary(

@@ -210,9 +210,9 @@ def sentence(frame: "pd.DataFrame") -> str:
     """How the cells ended, the largest gap, and the lowest risk."""
     counts = ", ".join(f"{count} {status}" for status, count in frame["status"].value_counts().items())
     text = f"{len(frame)} cells: {counts}"
-    largest = float(frame["gap_mean"].max())
-    if math.isfinite(largest):
-        text += f"; mean gaps up to {100 * largest:.2g}%"
+    gaps = [gap for gap in frame["gap_mean"].tolist() if math.isfinite(gap)]
+    if gaps:
+        text += f"; mean gaps up to {100 * max(gaps):.2g}%"
     return f"{text}."
 
 

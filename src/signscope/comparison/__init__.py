@@ -4,6 +4,7 @@ from signscope.comparison.agreement import Gap, gap
 from signscope.comparison.assumption import Assumption
 from signscope.comparison.entries import CurveSet, Entry
 from signscope.comparison.examination import Examination, check
+from signscope.comparison.four_effects import Effects, five_effects
 from signscope.comparison.judgement import Verdict
 from signscope.comparison.result import Comparison
 from signscope.comparison.running import compare
@@ -16,6 +17,7 @@ __all__ = [
     "BestLr",
     "Comparison",
     "CurveSet",
+    "Effects",
     "Entry",
     "Examination",
     "Gap",
@@ -24,6 +26,7 @@ __all__ = [
     "check",
     "check_output",
     "compare",
+    "five_effects",
     "gap",
     "run_sweep",
     "save_results",

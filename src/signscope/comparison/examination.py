@@ -68,13 +68,18 @@ class Examination:
 
     def summary(self) -> dict[str, Any]:
         """Everything, ready for JSON."""
-        problem = self.problem.describe()
+        problem = self.problem
         return {
             "schema": SCHEMA,
             "signscope": __version__,
             "command": WHO,
             "options": {"problem": "python", **self.options},
-            "problem": {k: problem[k] for k in ("dim", "num_rows", "dropped_columns", "noise")},
+            "problem": {
+                "dim": problem.dim,
+                "num_rows": None if problem.rows is None else problem.rows.num_rows,
+                "dropped_columns": list(problem.dropped_columns),
+                "noise": problem.noise.describe(),
+            },
             "verdict": {"ok": self.ok, "text": self.text},
             "assumptions": as_records(self.assumptions),
         }

@@ -178,12 +178,10 @@ def five_effects(
     common: dict[str, Any] = {"lr": lr, "horizon": horizon, "batch_size": batch_size, "rtol": rtol}
     curves = tuple(effect_curve(problem, name, times=times, **common) for name in EFFECTS)
     sign = curves[-1]
-    psi = compression_along(sign, problem.noise, batch_size=batch_size)
+    psi = compression_along(sign, problem, batch_size=batch_size)
     end = float(sign.time[-1])
     dense = torch.linspace(0, end, _DENSE, dtype=torch.float64)
-    fine = compression_along(
-        effect_curve(problem, "reshaping", times=dense, **common), problem.noise, batch_size=batch_size
-    )
+    fine = compression_along(effect_curve(problem, "reshaping", times=dense, **common), problem, batch_size=batch_size)
     passed = {"one": crossings(fine, FASTER), "half_pi": crossings(fine, BETTER)}
     resolved = {"lr": sign.lr, "horizon": float(horizon), "batch_size": int(batch_size), "rtol": float(rtol)}
     return Effects(

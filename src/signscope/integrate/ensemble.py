@@ -124,10 +124,11 @@ class _Tables:
         alive = torch.isfinite(where).all(1)
         where = where if bool(alive.all()) else where[alive]
         if len(where):
-            mean = where.mean(0)
+            away = where - where[0]  # equal paths have no variance at all
+            mean = away.mean(0)
             self.count[self.filled] = len(where)
-            self.mean[self.filled] = mean.cpu()
-            self.squares[self.filled] = (where - mean).square().sum(0).cpu()
+            self.mean[self.filled] = (where[0] + mean).cpu()
+            self.squares[self.filled] = (away - mean).square().sum(0).cpu()
         self.filled += 1
 
 
@@ -180,15 +181,18 @@ def _curve(runs: Tensor, time: Tensor, name: str, recording: Recording) -> Curve
     for index in range(runs.shape[1]):
         values = runs[finite[:, index], index]
         if len(values):
-            table[0, index] = values.mean()
-            table[1, index] = values.std() / len(values) ** 0.5 if len(values) > 1 else torch.nan
+            away = values - values[0]
+            table[0, index] = values[0] + away.mean()
+            table[1, index] = away.std() / len(values) ** 0.5 if len(values) > 1 else torch.nan
             table[2:, index] = _quantiles(values, levels)
     status: Status = "ok"
     message = ""
     lost = int((~finite).any(1).sum())
     if lost:
         status = "diverged"
-        message = f"{lost} of {len(runs)} paths left the finite numbers; the statistics are over the others. Lower `lr`."
+        message = (
+            f"{lost} of {len(runs)} paths left the finite numbers; the statistics are over the others. Lower `lr`."
+        )
     curve = Curve(
         time=time, value=table[0], stderr=table[1], band=(table[2], table[3]), band_level=BAND, runs=runs,
         num_runs=len(runs), quantity=name, time_unit="lr*steps", status=status, message=message,

@@ -5,14 +5,14 @@ import math
 import torch
 from torch import Tensor
 
-from signscope.integrate.equation import Equation
+from signscope.integrate.equation import Equation, kicked_
 
 
 def euler_step(equation: Equation, time: float, state: Tensor, dt: float, normals: Tensor) -> Tensor:
     """``Y + a dt + B sqrt(dt) xi``: weak order 1, one evaluation."""
     drift, spread = equation.coefficients(time, state)
     moved = torch.add(state, drift, alpha=dt)
-    return moved.add_(spread(normals), alpha=math.sqrt(dt))
+    return kicked_(moved, spread, normals, math.sqrt(dt))
 
 
 def heun_step(equation: Equation, time: float, state: Tensor, dt: float, normals: Tensor) -> Tensor:

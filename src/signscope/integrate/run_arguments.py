@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -112,7 +113,7 @@ def _steps(
     if times is None:
         return tuple(int(k) for k in np.unique(np.linspace(0, last, _NUM_TIMES).round()))
     steps = tuple(checks.integer(who, "times", k, minimum=0) for k in times)
-    if not steps or any(b <= a for a, b in zip(steps, steps[1:], strict=False)) or steps[-1] > last:
+    if not steps or any(b <= a for a, b in pairwise(steps)) or steps[-1] > last:
         raise InvalidInput(f"{who}: `times` must be increasing numbers of steps up to {last}.")
     return steps
 

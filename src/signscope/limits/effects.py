@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -97,7 +97,7 @@ def _solve(
     scale = risk_scale(problem, schedule.initial)
     eigvals, start, sources = _modes(problem, effect)
     law = problem.noise
-    slope = slope_of(law, batch_size, scale)
+    slope = _slope(problem, batch_size, scale)
     first = float(problem.excess_risk(problem.start)) + 0.5 * law.second_moment
     system = ModeSystem(
         eigvals=eigvals,
@@ -109,6 +109,17 @@ def _solve(
     )
     solution = solve(system, grid, rtol=rtol, max_risk=_UNBOUNDED * scale)
     return solution.risk[0], bool(solution.finished[0])
+
+
+_SLOPES: "WeakKeyDictionary[LeastSquares, dict[tuple[int, float], Slope]]" = WeakKeyDictionary()
+
+
+def _slope(problem: LeastSquares, batch_size: int, scale: float) -> Slope:
+    """phi_B for risks of order ``scale``, tabulated once for all curves of a problem."""
+    kept = _SLOPES.setdefault(problem, {})
+    if (batch_size, scale) not in kept:
+        kept[batch_size, scale] = slope_of(problem.noise, batch_size, scale)
+    return kept[batch_size, scale]
 
 
 @equation("xiao2024", "four effects: rates and compression")
@@ -184,20 +195,21 @@ def _judged(
     return verdict(problem, Setting("signsgd", seen), schedule, value, finished)
 
 
-def compression_along(curve: Curve, law: NoiseLaw, *, batch_size: int = 1) -> Curve:
+def compression_along(curve: Curve, problem: LeastSquares, *, batch_size: int = 1) -> Curve:
     """The noise-compression factor psi_B(R(t)) along a risk curve, with ``quantity="compression"``."""
-    risk = curve.value.detach().clamp(min=1e-290)
-    description: dict[str, Any] = {**curve.provenance, "equation": "(2.3)"}
+    risk, law = curve.value.detach().clamp(min=1e-290), problem.noise
+    scale = effective_scale(risk + 0.5 * law.second_moment, batch_size=batch_size)
+    phi = _slope(problem, batch_size, risk_scale(problem, curve.lr))(risk)
     return Curve(
         time=curve.time,
-        value=law.psi(risk, batch_size=batch_size),
+        value=phi / scale,
         quantity="compression",
         optimizer=curve.optimizer,
         lr=curve.lr,
         step_size=curve.step_size,
         status=curve.status,
         message=curve.message,
-        provenance=description,
+        provenance={**curve.provenance, "equation": "(2.3)"},
     )
 
 

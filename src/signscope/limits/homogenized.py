@@ -1,6 +1,7 @@
 """`homogenized_paths`: independent paths of an optimizer's homogenized SDE, with their mean and band."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -81,57 +82,82 @@ def homogenized_paths(
     """
     checks.one_of(WHO, "optimizer", optimizer, OPTIMIZERS)
     problem = as_problem(WHO, problem)
-    form = as_form(WHO, quantity, problem.dim)
     grid = report_times(WHO, horizon, times)
-    schedule = as_schedule(lr, who=WHO, horizon=float(grid[-1]))
-    setting = Setting(optimizer, checks.integer(WHO, "batch_size", batch_size, minimum=1), checks.betas(WHO, betas))
-    num_paths = checks.integer(WHO, "num_paths", num_paths, minimum=1)
-    seed = checks.integer(WHO, "seed", seed, minimum=0)
-    checks.one_of(WHO, "diffusion", diffusion, ("homogenized", "update"))
-    largest = None if dt is None else checks.positive(WHO, "dt", dt, unit="(steps/dim)")
-    common: dict[str, Any] = {"batch_size": setting.batch_size, "betas": setting.betas, "method": "gaussian"}
-    mean = predict(problem, optimizer, lr=schedule, horizon=float(grid[-1]), times=grid, rtol=1e-4, **common)
+    size = checks.integer(WHO, "batch_size", batch_size, minimum=1)
+    wanted = _Wanted(
+        setting=Setting(optimizer, size, checks.betas(WHO, betas)),
+        schedule=as_schedule(lr, who=WHO, horizon=float(grid[-1])),
+        grid=grid,
+        form=as_form(WHO, quantity, problem.dim),
+        num_paths=checks.integer(WHO, "num_paths", num_paths, minimum=1),
+        seed=checks.integer(WHO, "seed", seed, minimum=0),
+        dt=None if dt is None else checks.positive(WHO, "dt", dt, unit="(steps/dim)"),
+        diffusion=checks.one_of(WHO, "diffusion", diffusion, ("homogenized", "update")),
+    )
+    return _answer(problem, wanted, progress)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """Checked arguments of `homogenized_paths`."""
+
+    setting: Setting
+    schedule: Schedule
+    grid: Tensor
+    form: Form
+    num_paths: int
+    seed: int
+    dt: float | None
+    diffusion: str
+
+    def describe(self, num_steps: int) -> dict[str, Any]:
+        """The options, ready for JSON."""
+        return {
+            "optimizer": self.setting.optimizer,
+            "batch_size": self.setting.batch_size,
+            "betas": list(self.setting.betas),
+            "num_paths": self.num_paths,
+            "diffusion": self.diffusion,
+            "dt": self.dt,
+            "num_steps": num_steps,
+            **self.schedule.describe(),
+        }
+
+
+def _answer(problem: LeastSquares, wanted: _Wanted, progress: bool | Meter) -> Curve:
+    """The predicted mean, for its status and the steps to take, then the paths."""
+    grid, setting = wanted.grid, wanted.setting
+    mean = predict(
+        problem,
+        setting.optimizer,
+        lr=wanted.schedule,
+        horizon=float(grid[-1]),
+        times=grid,
+        batch_size=setting.batch_size,
+        betas=setting.betas,
+        method="gaussian",
+        rtol=1e-4,
+    )
     if mean.status == "undefined":
         found = Paths(torch.full((0, len(grid)), torch.nan, dtype=torch.float64), 0)
     else:
-        sde = mode_sde(problem, setting, schedule, diffusion=diffusion)
-        steps = [largest] * len(grid) if largest else _largest_steps(sde, mean)
-        found = _run(sde, problem, form, schedule, grid, steps, num_paths=num_paths, seed=seed, progress=progress)
-    options = {
-        "optimizer": optimizer,
-        "batch_size": setting.batch_size,
-        "betas": list(setting.betas),
-        "num_paths": num_paths,
-        "diffusion": diffusion,
-        "dt": dt,
-        "num_steps": found.num_steps,
-        **schedule.describe(),
-    }
-    return _curve(problem, mean, found, grid, num_paths, form=form, options=options, seed=seed)
+        sde = mode_sde(problem, setting, wanted.schedule, diffusion=wanted.diffusion)
+        steps = [wanted.dt] * len(grid) if wanted.dt else _largest_steps(sde, mean)
+        found = _run(sde, problem, wanted, steps, progress)
+    return _curve(problem, wanted, mean, found)
 
 
-def _run(
-    sde: ModeSde,
-    problem: LeastSquares,
-    form: Form,
-    schedule: Schedule,
-    grid: Tensor,
-    steps: list[float],
-    *,
-    num_paths: int,
-    seed: int,
-    progress: bool | Meter,
-) -> Paths:
-    meter = as_meter(progress, f"{WHO}")
+def _run(sde: ModeSde, problem: LeastSquares, wanted: _Wanted, steps: list[float], progress: bool | Meter) -> Paths:
+    meter = as_meter(progress, WHO)
     try:
         return run_paths(
             sde,
-            legs_between(grid.tolist(), list(schedule.breakpoints), steps),
-            first_recorded=float(grid[0]) == 0,
-            num_times=len(grid),
-            num_paths=num_paths,
-            seed=seed,
-            read=_reader(sde, problem, form),
+            legs_between(wanted.grid.tolist(), list(wanted.schedule.breakpoints), steps),
+            first_recorded=float(wanted.grid[0]) == 0,
+            num_times=len(wanted.grid),
+            num_paths=wanted.num_paths,
+            seed=wanted.seed,
+            read=_reader(sde, problem, wanted.form),
             meter=meter,
         )
     finally:
@@ -168,25 +194,15 @@ def _largest_steps(sde: ModeSde, mean: Curve) -> list[float]:
     return found
 
 
-def _curve(
-    problem: LeastSquares,
-    mean: Curve,
-    found: Paths,
-    grid: Tensor,
-    num_paths: int,
-    *,
-    form: Form,
-    options: dict[str, Any],
-    seed: int,
-) -> Curve:
+def _curve(problem: LeastSquares, wanted: _Wanted, mean: Curve, found: Paths) -> Curve:
     """The result with its statistics and what is to be said about it."""
     paths = found.values
     value, stderr, low, high = _statistics(paths)
-    status, message = _verdict(mean, found, num_paths)
+    status, message = _verdict(mean, found, wanted.num_paths)
     return Curve(
-        time=grid[: paths.shape[1]],
+        time=wanted.grid[: paths.shape[1]],
         value=value,
-        quantity=form if isinstance(form, str) else "quadratic",
+        quantity=wanted.form if isinstance(wanted.form, str) else "quadratic",
         stderr=stderr,
         band=(low, high),
         band_level=_BAND,
@@ -201,8 +217,8 @@ def _curve(
             "kind": "prediction",
             "method": "homogenized",
             "equation": "(3.1)-(3.3)",
-            "options": options,
-            "seed": seed,
+            "options": wanted.describe(found.num_steps),
+            "seed": wanted.seed,
             "version": __version__,
         },
     )

@@ -14,8 +14,8 @@ from signscope.problems.lanczos import Tridiagonal, lanczos
 
 BASIS_BYTES = 1.2e9  # of Lanczos vectors held at a time
 NO_STEPS_BELOW = 12
-_SPREAD_STEPS = 16  # for the small part of Ksig that is not linear
-_COLUMNS = 32  # of Ksig per probe where it has no product
+_SPREAD_STEPS = 12  # for the small part of Ksig that is not linear
+_COLUMNS = 16  # of Ksig per probe where it has no product
 _RESIDUAL = 1e-3  # a Ritz vector this exact is taken as an eigenvector; what it costs is the square
 _MOST_TOP = 24
 CHECK = 8  # steps between two looks at convergence

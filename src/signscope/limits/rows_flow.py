@@ -174,7 +174,7 @@ class System:
             moved = local.jacobian[:, None] * state.cov
         else:
             moved = local.jacobian[:d] @ state.cov[:, :d]
-        if self.once and not self.keeps_momentum:
+        if local.between is not None and state.response is not None and not self.keeps_momentum:
             moved = moved + local.between @ state.response.T / self.data.num_total
         noise = 0.0 if self.keeps_momentum else float((self.form * local.noise).sum()) / d
         drift = local.drift[:d]

@@ -52,9 +52,7 @@ class Propagator:
         return self.decay @ cov @ self.decay.T
 
 
-def propagator(
-    jacobian: Tensor, drift: Tensor, noise: Matrix, span: float, *, single: bool = False
-) -> Propagator:
+def propagator(jacobian: Tensor, drift: Tensor, noise: Matrix, span: float, *, single: bool = False) -> Propagator:
     """The flow of ``jacobian`` H (matrix or diagonal), ``drift`` m and ``noise`` N over ``span``.
 
     Args:

@@ -31,7 +31,7 @@ class Whole:
         return total / len(self.features)
 
     def sign_drift(self, mean: Vector, cov: Matrix, floor: float) -> tuple[Vector, Matrix]:
-        """m and H of the sign at the state (mean, cov), as `RowMoments.sign_local` defines them.
+        """Drift m and derivative H of the sign at the state (mean, cov), as `RowMoments.sign_local` defines them.
 
         Products in float32, sums over blocks in float64; 2 N d^2 multiplications.
         """

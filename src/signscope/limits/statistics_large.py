@@ -39,9 +39,9 @@ def node_statistic(
     factor = _common_scale(problem, setting)
     if factor is None or not isinstance(quantity, str):
         raise Unsupported(
-            f"predict: this quantity needs dim x dim moments for {setting.optimizer} on features of unequal variance, and "
-            f"dim = {problem.dim} is beyond the reach of the dense theory. Predict excess_risk, or simulate, or ask for "
-            "'distance' or 'grad_norm' of sgd."
+            f"predict: this quantity needs dim x dim moments for {setting.optimizer} on features of unequal variance, "
+            f"and dim = {problem.dim} is beyond the reach of the dense theory. Predict excess_risk, or simulate, or "
+            "ask for 'distance' or 'grad_norm' of sgd."
         )
     seen = modes.eigvals > 1e-13 * modes.eigvals.max()
     eigvals, start, forcing = modes.eigvals[seen], modes.start[seen], modes.sources[:, seen] / 2

@@ -9,6 +9,7 @@ from signscope.problems.kronecker import Kronecker
 from signscope.problems.least_squares import LeastSquares, as_problem
 from signscope.problems.low_rank import DiagonalPlusLowRank
 from signscope.problems.matrix_free import MatrixFree
+from signscope.problems.operator_names import parse_operator
 from signscope.problems.rows import Rows
 from signscope.problems.spectra import (
     blocks,
@@ -54,6 +55,7 @@ __all__ = [
     "load_table",
     "log_spaced",
     "marchenko_pastur",
+    "parse_operator",
     "parse_spectrum",
     "power_law",
     "random_features",

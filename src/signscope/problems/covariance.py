@@ -77,6 +77,10 @@ class Covariance(ABC):
     @property
     def extremes(self) -> tuple[float, float]:
         """Smallest and largest eigenvalue."""
+        return self._extremes
+
+    @cached_property
+    def _extremes(self) -> tuple[float, float]:
         return float(self.eigvals[0]), float(self.eigvals[-1])
 
     @property

@@ -1,7 +1,7 @@
 """Features on a grid whose axes vary independently: Kronecker products of small covariances."""
 
 import math
-from functools import reduce
+from functools import cached_property, reduce
 from typing import Any
 
 import torch
@@ -63,7 +63,7 @@ class Kronecker(Structured):
         """Every factor's own `Covariance.colour` along its axis."""
         return _along_axes([f.colour for f in self._factors], z, [f.num_factors for f in self._factors])
 
-    @property
+    @cached_property
     def eigvals(self) -> Vector:
         """All products of the factors' eigenvalues, ascending; exact at any dimension."""
         return _outer([f.eigvals for f in self._factors]).sort().values

@@ -74,7 +74,8 @@ def lanczos(
     before, last = None, torch.zeros(lanes, dtype=starts.dtype)
     basis = torch.empty(lanes, num_steps, dim, dtype=torch.float32)
     keep = None if against is None or not len(against) else against.float()
-    found = Tridiagonal(*torch.zeros(2, lanes, num_steps, dtype=torch.float64), norms, _nothing(images, lanes), basis)
+    diagonal, beside = torch.zeros(2, lanes, num_steps, dtype=torch.float64)
+    found = Tridiagonal(diagonal, beside, norms, _nothing(images, lanes), basis)
     rows: list[Tensor] = []
     for step in range(num_steps):
         basis[:, step] = current

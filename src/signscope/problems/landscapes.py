@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 import torch
@@ -55,8 +56,7 @@ class Quadratic(Loss):
 
     def placed(self, dtype: torch.dtype, device: torch.device) -> "Quadratic":
         """A copy with H and centre in ``dtype`` on ``device``."""
-        other = object.__new__(Quadratic)
-        other.dim, other._centred = self.dim, self._centred
+        other = copy(self)
         other.hessian, other.centre = (t.to(dtype=dtype, device=device) for t in (self.hessian, self.centre))
         return other
 
@@ -123,8 +123,7 @@ class LogCosh(Loss):
 
     def placed(self, dtype: torch.dtype, device: torch.device) -> "LogCosh":
         """A copy with its curvatures in ``dtype`` on ``device``."""
-        other = object.__new__(LogCosh)
-        other.dim, other.width = self.dim, self.width
+        other = copy(self)
         other.curvatures = self.curvatures.to(dtype=dtype, device=device)
         return other
 

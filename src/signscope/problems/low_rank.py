@@ -10,7 +10,6 @@ from signscope._core.types import Vector
 from signscope.problems.arrays import as_float64
 from signscope.problems.structured import Structured, check_diagonal
 
-
 _FEW = 4  # vectors that are multiplied one by one
 
 

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ class Loss(ABC):
 
     @abstractmethod
     def value(self, points: Tensor) -> Tensor:
-        """f at ``points`` (n, dim), shape (n,)."""
+        """The loss at ``points`` (n, dim), shape (n,)."""
 
     @abstractmethod
     def grad(self, points: Tensor) -> Tensor:
@@ -40,9 +40,9 @@ class Loss(ABC):
         roots = scale.rsqrt()
         start = torch.linspace(1.0, 2.0, self.dim, dtype=point.dtype, device=point.device)
         vector, size = start / start.norm(), 0.0
+        pull = torch.func.vjp(self.grad, point[None])[1]  # H is symmetric: its rows will do
         for _ in range(_SWEEPS):
-            _, turned = torch.func.jvp(self.grad, (point[None],), ((roots * vector)[None],))
-            turned = roots * turned[0]
+            turned = roots * pull((roots * vector)[None])[0][0]
             size = float(turned.norm())
             if not size > 0:
                 return size
@@ -92,7 +92,7 @@ def as_loss(who: str, loss: Any, start: Tensor) -> Loss:
     if not isinstance(loss, Loss):
         if not callable(loss):
             raise InvalidInput(f"{who}: `loss` must be a torch function or a Loss, got {type(loss).__name__}.")
-        loss = FunctionLoss(loss, len(start))
+        loss = FunctionLoss(cast("Callable[[Tensor], Tensor]", loss), len(start))
     if loss.dim != len(start):
         raise InvalidInput(f"{who}: `start` has {len(start)} coordinates, the loss has {loss.dim}.")
     points = start.repeat(2, 1)

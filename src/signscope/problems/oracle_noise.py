@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -96,7 +97,7 @@ class GaussianNoise(GradientNoise):
         self._root = self._square_root = None
         if callable(cov):
             self._cov: Any = torch.func.vmap(cov)
-            self.is_diagonal = cov(torch.zeros(dim, dtype=torch.float64)).ndim == 1
+            self.is_diagonal = torch.as_tensor(cov(torch.zeros(dim, dtype=torch.float64))).ndim == 1
         elif std is not None:
             found = as_float64("GaussianNoise", "std", std).expand(dim)
             if not bool((found >= 0).all()):
@@ -126,6 +127,11 @@ class GaussianNoise(GradientNoise):
         unit = self._cov(points) if self.depends_on_point else self._cov
         factor = self.factor(time) ** 2
         return unit if factor == 1 else unit * factor
+
+    def unit_covariance(self) -> Tensor:
+        """Sigma of one draw at scale 1, (dim,) where it is diagonal, else (dim, dim); not for noise that moves."""
+        assert not self.depends_on_point
+        return self._cov
 
     def variance(self, points: Tensor, time: float) -> Tensor:
         """Diagonal of the covariance."""
@@ -168,10 +174,10 @@ class GaussianNoise(GradientNoise):
 
     def placed(self, dtype: torch.dtype, device: torch.device) -> "GaussianNoise":
         """A copy with its covariance in ``dtype`` on ``device``."""
-        other = object.__new__(GaussianNoise)
-        other.__dict__ |= {
-            k: v.to(dtype=dtype, device=device) if isinstance(v, Tensor) else v for k, v in vars(self).items()
-        }
+        other = copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                setattr(other, name, value.to(dtype=dtype, device=device))
         return other
 
 
@@ -235,8 +241,7 @@ class LawNoise(GradientNoise):
 
     def placed(self, dtype: torch.dtype, device: torch.device) -> "LawNoise":
         """A copy with its scales in ``dtype`` on ``device``."""
-        other = object.__new__(LawNoise)
-        other.__dict__ |= vars(self)
+        other = copy(self)
         other.scales = self.scales.to(dtype=dtype, device=device)
         return other
 
@@ -247,8 +252,8 @@ def as_gradient_noise(who: str, noise: Any, dim: int) -> GradientNoise:
     Args:
         who: For messages.
         noise: A `GradientNoise`; a number (standard deviation of Gaussian noise), a vector (dim,) of them, a covariance
-            (dim, dim) or a torch function that gives one (see `GaussianNoise`); or a law per coordinate: a `NoiseLaw`, a
-            frozen law of scipy.stats, or its text.
+            (dim, dim) or a torch function that gives one (see `GaussianNoise`); or a law per coordinate: a `NoiseLaw`,
+            a frozen law of scipy.stats, or its text.
         dim: Number of coordinates.
 
     Raises:

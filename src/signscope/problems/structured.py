@@ -47,12 +47,10 @@ class Structured(Covariance):
         matrix = torch.cat(blocks)
         return (matrix + matrix.T) / 2
 
-    @cached_property
+    @property
     def extremes(self) -> tuple[float, float]:
         """Smallest and largest eigenvalue; beyond dim = 4,000 the ends of 32 Lanczos steps, which lie inside."""
-        if self.dim <= DENSE_REACH:
-            return super().extremes
-        return self._ritz_ends()
+        return super().extremes if self.dim <= DENSE_REACH else self._ritz_ends
 
     @property
     def rank(self) -> int:
@@ -62,6 +60,7 @@ class Structured(Covariance):
     def _rank_bound(self) -> int:
         return self.dim
 
+    @cached_property
     def _ritz_ends(self) -> tuple[float, float]:
         start = torch.from_numpy(stream(0, "extremes").standard_normal((1, self.dim)))
         values = lanczos(self.matvec, start, num_steps=_EXTREME_STEPS).ritz()[0][0]

@@ -107,7 +107,7 @@ class Toeplitz(Structured):
 
     def __init__(self, first_row: Any) -> None:
         self._row = _first_row("Toeplitz", first_row)
-        self._length = int(next_fast_len(max(2 * len(self._row) - 1, 1), real=True))
+        self._length = int(next_fast_len(max(2 * len(self._row) - 1, 1), real=True) or 1)
         self._spectrum = self._embedded(self._row)
         self._embeds = float(self._spectrum.min()) >= -_ROUNDING * float(self._spectrum.max())
         if not self._embeds:

@@ -1,5 +1,6 @@
 """Weak-approximation SDEs of SGD, signSGD, RMSprop(W) and Adam(W), and their moments without Monte Carlo."""
 
+from signscope.sdes.moments.oracle import expected
 from signscope.sdes.solving import solve
 
-__all__ = ["solve"]
+__all__ = ["expected", "solve"]

@@ -63,9 +63,7 @@ class RmspropEquation:
         def drift(y: Tensor) -> Tensor:
             gradient, spread = s.loss.grad(y[0]), s.noise.variance(y[0], time)
             root = self.second.floor(y[1], spread, 1.0).sqrt() + s.eps
-            return torch.stack(
-                [-gradient / root - s.weight_decay * y[0], s.rho2 * (gradient.square() + spread - y[1])]
-            )
+            return torch.stack([-gradient / root - s.weight_decay * y[0], s.rho2 * (gradient.square() + spread - y[1])])
 
         value, turned = along_flow(drift, state)
         root = self.second.floor(state[1], variance, 1.0).sqrt()

@@ -74,7 +74,10 @@ class Setting:
 
 
 def along_flow(drift: Callable[[Tensor], Tensor], state: Tensor) -> tuple[Tensor, Tensor]:
-    """``b(y)`` and ``(grad b) b`` at ``state``: how the drift changes along its own flow."""
-    value = drift(state)
-    _, turned = torch.func.jvp(drift, (state,), (value,))
-    return value, turned
+    """``b(y)`` and ``(grad b) b`` at ``state``: how the drift changes along its own flow.
+
+    Two reverse passes: torch's forward mode would do with one, but compiles scripts that torch itself deprecates.
+    """
+    value, pull = torch.func.vjp(drift, state)[:2]
+    push = torch.func.vjp(lambda weights: pull(weights)[0], torch.zeros_like(value))[1]
+    return value, push(value.detach())[0]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from signscope._core.equations import equation
-from signscope.integrate.equation import Spread
+from signscope.integrate.equation import DiagonalSpread, Spread
 from signscope.problems.oracle_noise import GaussianNoise
 from signscope.sdes.moments.signs import sign_covariance_matrix, sign_moments
 from signscope.sdes.setting import Setting, along_flow
@@ -38,14 +38,14 @@ class SignSgdEquation:
         grad = s.loss.grad(state)
         mean, variance = sign_moments(s.noise, grad, state, time)
         size = -math.sqrt(s.lr) * u
-        if s.order == 1:
-            drift = s.decayed(mean.neg() if not self.is_diagonal else mean.neg_(), state)
-            drift = drift if u == 1 else drift.mul_(u)
-        else:
-            drift = self._corrected(time, state)
+        drift = (
+            s.decayed(mean.neg_() if self.is_diagonal else -mean, state)
+            if s.order == 1
+            else self._corrected(time, state)
+        )
+        drift = drift if u == 1 else drift.mul_(u)
         if self.is_diagonal:
-            scale = variance.sqrt_().mul_(size)
-            return drift, lambda normals: normals * scale
+            return drift, DiagonalSpread(variance.sqrt_(), size)
         return drift, self._correlated(time, state, grad, mean, size)
 
     def _corrected(self, time: float, points: Tensor) -> Tensor:

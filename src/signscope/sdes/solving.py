@@ -31,38 +31,20 @@ SCHEMES: dict[str, Step] = {
     "trapezoid": trapezoid_step,
     "platen": platen_step,
 }
+_CORRELATED = ("coin", "root")
 _TEMPORARIES = 14  # tensors of one state that a step holds at a time
 
 
 def solve(
-    loss: Any,
-    start: Any,
-    *,
-    optimizer: str,
-    noise: Any,
-    lr: float,
-    num_steps: int | None = None,
-    horizon: float | None = None,
-    betas: tuple[float, float] = (0.9, 0.999),
-    weight_decay: float = 0.0,
-    eps: float = 1e-8,
-    schedule: Callable[[Any], Any] | None = None,
-    form: str = "recommended",
-    order: int = 1,
-    v_noise: bool | None = None,
-    bias_correction: bool = True,
-    correlated: Literal["coin", "root"] = "coin",
-    scheme: str = "euler",
-    substeps: int = 8,
-    noise_substeps: int | None = None,
-    num_paths: int = 256,
-    seed: int = 0,
-    times: Sequence[int] | None = None,
-    observe: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
-    dtype: torch.dtype | str | None = None,
-    device: torch.device | str | None = None,
+    loss: Any, start: Any, *, optimizer: str, noise: Any, lr: float, num_steps: int | None = None,
+    horizon: float | None = None, betas: tuple[float, float] = (0.9, 0.999), weight_decay: float = 0.0,
+    eps: float = 1e-8, schedule: Callable[[Any], Any] | None = None, form: str = "recommended", order: int = 1,
+    v_noise: bool | None = None, bias_correction: bool = True, correlated: Literal["coin", "root"] = "coin",
+    scheme: str = "euler", substeps: int = 8, noise_substeps: int | None = None, num_paths: int = 256, seed: int = 0,
+    times: Sequence[int] | None = None, observe: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
+    dtype: torch.dtype | str | None = None, device: torch.device | str | None = None,
     progress: bool | Meter = False,
-) -> Ensemble:
+) -> Ensemble:  # fmt: skip
     r"""Many paths of the SDE of an optimizer; time is t = lr*steps.
 
     Args:
@@ -115,13 +97,25 @@ def solve(
         weight_decay=weight_decay, eps=eps, schedule=schedule, num_paths=num_paths, seed=seed, times=times,
         observe=observe, dtype=dtype, device=device,
     )  # fmt: skip
-    checks.one_of(WHO, "form", form, FORMS)
-    checks.one_of(WHO, "scheme", scheme, SCHEMES)
-    checks.one_of(WHO, "correlated", correlated, ("coin", "root"))
+    setting = _setting(args, form=form, order=order, v_noise=v_noise, bias_correction=bias_correction)
+    step = SCHEMES[checks.one_of(WHO, "scheme", scheme, SCHEMES)]
     substeps = checks.integer(WHO, "substeps", substeps, minimum=1)
     coarsen = _coarsening(noise_substeps, substeps)
+    outside = check_step(WHO, args.rule, setting, args.start, substeps=substeps)
+    equation = equation_of(args.rule, setting, correlated=checks.one_of(WHO, "correlated", correlated, _CORRELATED))
+    if scheme == "platen" and not equation.is_diagonal:
+        raise Unsupported(f"{WHO}: Platen's scheme is for diagonal noise; scheme='trapezoid' has its accuracy here.")
+    paths = _Paths(args, equation, step, substeps=substeps, coarsen=coarsen)
+    options = {"form": form, "order": order, "v_noise": setting.v_noise, "scheme": scheme, "substeps": substeps}
+    found = _run(args, paths, options, progress)
+    return _judged(found, equation, [*outside, *notes_on(args.rule, setting, args.start)])
+
+
+def _setting(args: RunArguments, *, form: str, order: int, v_noise: bool | None, bias_correction: bool) -> Setting:
+    """The model, checked against optimizer and noise."""
+    checks.one_of(WHO, "form", form, FORMS)
     if form == "augmented" and args.rule != "adam":
-        raise InvalidInput(f"{WHO}: the augmented form belongs to Adam, not to {optimizer}.")
+        raise InvalidInput(f"{WHO}: the augmented form belongs to Adam, not to {args.optimizer}.")
     if checks.integer(WHO, "order", order, minimum=1) > 2:
         raise InvalidInput(f"{WHO}: `order` must be 1 or 2, got {order}.")
     adaptive = args.rule in ("adam", "rmsprop")
@@ -132,14 +126,7 @@ def solve(
         factor=args.factor, form=form, order=order, v_noise=v_noise, bias_correction=bias_correction,
     )  # fmt: skip
     check_noise(WHO, args.rule, setting, args.start)
-    outside = check_step(WHO, args.rule, setting, args.start, substeps=substeps)
-    equation = equation_of(args.rule, setting, correlated=correlated)
-    if scheme == "platen" and not equation.is_diagonal:
-        raise Unsupported(f"{WHO}: Platen's scheme is for diagonal noise; scheme='trapezoid' has its accuracy here.")
-    paths = _Paths(args, equation, SCHEMES[scheme], substeps=substeps, coarsen=coarsen)
-    options = {"form": form, "order": order, "v_noise": v_noise, "scheme": scheme, "substeps": substeps}
-    found = _run(args, paths, options, progress)
-    return _judged(found, equation, [*outside, *notes_on(args.rule, setting, args.start)])
+    return setting
 
 
 def equation_of(rule: str, setting: Setting, *, correlated: str = "coin") -> Any:

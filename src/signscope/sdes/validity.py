@@ -20,8 +20,8 @@ def check_noise(who: str, optimizer: str, setting: Setting, start: Tensor) -> No
     if not signs and not noise.has_moment(2):
         law = noise.law.spec if isinstance(noise, LawNoise) else "this"
         raise InvalidInput(
-            f"{who}: the SDE of {optimizer} needs a finite second moment E Z^2 of the noise, which {law} does not have. "
-            "signSGD has an SDE under any noise."
+            f"{who}: the SDE of {optimizer} needs a finite second moment E Z^2 of the noise, which {law} does not "
+            "have. signSGD has an SDE under any noise."
         )
     if isinstance(noise, LawNoise) and not signs and not abs(noise.law.mean) <= 1e-3 * math.sqrt(noise.law.variance):
         raise InvalidInput(
@@ -33,8 +33,8 @@ def check_noise(who: str, optimizer: str, setting: Setting, start: Tensor) -> No
             raise InvalidInput(f"{who}: the noise has variance {float(least):.3g} at the start.")
         if optimizer != "sgd" and not bool(least > 0):
             raise InvalidInput(
-                f"{who}: the SDE of {optimizer} divides by the noise, and a coordinate has none at the start. Give every "
-                "coordinate some, or run the optimizer itself (simulation.descend)."
+                f"{who}: the SDE of {optimizer} divides by the noise, and a coordinate has none at the start. Give "
+                "every coordinate some, or run the optimizer itself (simulation.descend)."
             )
     if setting.v_noise and not noise.is_gaussian:
         raise Unsupported(f"{who}: noise in V is worked out for Gaussian gradient noise. Use v_noise=False.")
@@ -47,8 +47,7 @@ def check_noise(who: str, optimizer: str, setting: Setting, start: Tensor) -> No
 
 
 def step_ratio(setting: Setting, start: Tensor) -> float:
-    """r = lr h / sigma, largest eigenvalue of lr D^-1 H at the start (D the effective noise std); lr h for SGD is
-    the same with D = 1."""
+    """Largest eigenvalue of lr D^-1 H at the start, D the effective noise std: lr h / sigma in one dimension."""
     std = setting.noise.effective_std(start[None], 0.0).reshape(-1, setting.loss.dim)[0]
     usable = torch.where((std > 0) & torch.isfinite(std), std, torch.ones_like(std))
     return setting.lr * setting.loss.curvature(start, usable)
@@ -93,16 +92,24 @@ def notes_on(optimizer: str, setting: Setting, start: Tensor) -> list[str]:
     else:
         ratio = step_ratio(setting, start)
         if ratio > _OUTSIDE:
-            said.append(f"lr h / sigma is {ratio:.2g} at the start: above 1 the optimizer jumps over the minimum; no SDE.")
+            said.append(
+                f"lr h / sigma is {ratio:.2g} at the start: above 1 the optimizer jumps over the minimum; no SDE."
+            )
         elif ratio > _LARGE:
-            said.append(f"lr h / sigma is {ratio:.2g} at the start: the stationary variance is about {40 * ratio:.0f}% off.")
+            said.append(
+                f"lr h / sigma is {ratio:.2g} at the start: the stationary variance is about {40 * ratio:.0f}% off."
+            )
     if kind in ("adam", "rmsprop"):
         if setting.v_noise and 1 - setting.betas[1] >= _FAST:
-            said.append(f"1 - beta2 = {1 - setting.betas[1]:.2g}: V noise this fast can drive V below 0; read `floored`.")
+            said.append(
+                f"1 - beta2 = {1 - setting.betas[1]:.2g}: V noise this fast can drive V below 0; read `floored`."
+            )
         if not setting.v_noise:
             said.append("V has no noise here: read the mean loss, not Var(X) where the gradient is not small.")
         if setting.form == "published" and kind == "adam":
-            said.append(f"This form has a stationary variance of beta1^2 = {setting.betas[0] ** 2:.2g} of the right one.")
+            said.append(
+                f"This form has a stationary variance of beta1^2 = {setting.betas[0] ** 2:.2g} of the right one."
+            )
         if setting.form == "older":
             said.append("This form leaves the gradient out of V: wrong until noise dominates.")
     said.append("Rare events are too rare: do not read escape rates or tails from an SDE.")

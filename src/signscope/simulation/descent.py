@@ -21,28 +21,13 @@ _TEMPORARIES = 14  # vectors that a path holds during a step
 
 
 def descend(
-    loss: Any,
-    start: Any,
-    *,
-    optimizer: str,
-    noise: Any,
-    lr: float,
-    num_steps: int | None = None,
-    horizon: float | None = None,
-    betas: tuple[float, float] = (0.9, 0.999),
-    weight_decay: float = 0.0,
-    eps: float = 1e-8,
-    schedule: Callable[[Any], Any] | None = None,
-    bias_correction: bool = True,
-    brownian_substeps: int | None = None,
-    num_paths: int = 256,
-    seed: int = 0,
-    times: Sequence[int] | None = None,
-    observe: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
-    dtype: torch.dtype | str | None = None,
-    device: torch.device | str | None = None,
-    progress: bool | Meter = False,
-) -> Ensemble:
+    loss: Any, start: Any, *, optimizer: str, noise: Any, lr: float, num_steps: int | None = None,
+    horizon: float | None = None, betas: tuple[float, float] = (0.9, 0.999), weight_decay: float = 0.0,
+    eps: float = 1e-8, schedule: Callable[[Any], Any] | None = None, bias_correction: bool = True,
+    brownian_substeps: int | None = None, num_paths: int = 256, seed: int = 0, times: Sequence[int] | None = None,
+    observe: Mapping[str, Callable[[Tensor], Tensor]] | None = None, dtype: torch.dtype | str | None = None,
+    device: torch.device | str | None = None, progress: bool | Meter = False,
+) -> Ensemble:  # fmt: skip
     r"""Many runs of an optimizer with gradients grad f(x) + Z; arguments as in `signscope.sdes.solve`.
 
     $$ x \leftarrow x - \eta_k\,(d(g) + \theta x), \qquad \eta_k = \eta\,u(k\eta) $$
@@ -88,7 +73,9 @@ def descend(
         weight_decay=weight_decay, eps=eps, schedule=schedule, num_paths=num_paths, seed=seed, times=times,
         observe=observe, dtype=dtype, device=device,
     )  # fmt: skip
-    coarsen = None if brownian_substeps is None else checks.integer(WHO, "brownian_substeps", brownian_substeps, minimum=1)
+    coarsen = (
+        None if brownian_substeps is None else checks.integer(WHO, "brownian_substeps", brownian_substeps, minimum=1)
+    )
     if coarsen is not None and not args.noise.is_gaussian:
         raise InvalidInput(f"{WHO}: `brownian_substeps` needs Gaussian noise.")
     warm = args.rule == "rmsprop" or (args.rule == "adam" and not bias_correction)
@@ -155,7 +142,9 @@ class _Runs:
             return rules.sgd(grad), memory
         if args.rule == "signsgd":
             return rules.signsgd(grad), memory
-        betas = (0.0, args.betas[1]) if args.rule == "rmsprop" else args.betas  # RMSprop is Adam without a first average
+        betas = (
+            (0.0, args.betas[1]) if args.rule == "rmsprop" else args.betas
+        )  # RMSprop is Adam without a first average
         number = _NEVER if self.warm else step
         direction, first, second = rules.adam(grad, *memory, number, betas=betas, eps=args.eps)
         return direction, (first, second)

@@ -42,11 +42,18 @@ def step_matrices(
 
 @equation("signscope", "moments of Adam(W) on a quadratic with deterministic V")
 def adaptive_moments(
-    hessian: Tensor, cov: Tensor, mean: Tensor, rates: Iterator[tuple[float, float]], setting: Averaged
+    hessian: Tensor,
+    cov: Tensor,
+    mean: Tensor,
+    rates: Iterator[tuple[float, float]],
+    setting: Averaged,
+    *,
+    drag: Tensor | float = 0.0,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Mean (d,) and covariance (d, d) of the position before every step of RMSprop(W) or Adam(W).
 
-    Without bias correction m starts at H x, v at (H x)^2 + diag Sigma. ``rates`` gives (lr, factor on the noise std).
+    Without bias correction m starts at H x, v at (H x)^2 + diag Sigma. ``rates`` gives (lr, factor on the noise std);
+    ``drag`` = theta times the minimum's place is what decay pulls at the minimum.
 
     Notes:
         V is replaced by its mean: right for the mean loss (0.1% to 2%), too wide for Var(x) in a transient where the
@@ -57,16 +64,18 @@ def adaptive_moments(
     v = torch.zeros_like(mean)
     if not setting.bias_correction:
         z[d:] = hessian @ mean
-        v = z[d:].square() + cov.diagonal()
     for k, (lr, factor) in enumerate(rates):
-        yield z[:d], w[:d, :d]
+        yield z[:d].clone(), w[:d, :d]
         noise = cov * factor**2
+        if k == 0 and not setting.bias_correction:
+            v = z[d:].square() + noise.diagonal()
         square = (hessian @ z[:d]).square() + (hessian @ w[:d, :d] @ hessian).diagonal() + noise.diagonal()
         v = setting.betas[1] * v + (1 - setting.betas[1]) * square
         i1, i2 = (1 - b ** (k + 1) for b in setting.betas) if setting.bias_correction else (1.0, 1.0)
         precision = 1 / ((v / i2).sqrt() + setting.eps)
         matrix, kick = step_matrices(hessian, precision, setting, lr=lr, correction=i1 if first else 1.0)
         z, w = matrix @ z, matrix @ w @ matrix.T + kick @ noise @ kick.T
+        z[:d] -= lr * drag
 
 
 @equation("signscope", "the SDE of Adam(W) as a linear equation for given V")
@@ -86,7 +95,15 @@ def sde_matrices(
 
 @equation("signscope", "moments of the SDE of Adam(W) on a quadratic with deterministic V")
 def sde_moments(
-    hessian: Tensor, cov: Tensor, mean: Tensor, setting: Averaged, *, lr: float, form: str, num_steps: int, substeps: int
+    hessian: Tensor,
+    cov: Tensor,
+    mean: Tensor,
+    setting: Averaged,
+    *,
+    lr: float,
+    form: str,
+    num_steps: int,
+    substeps: int,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Mean and covariance of the position at t = 0, lr, 2 lr, ...: Heun's method with dt = lr / substeps.
 

@@ -1,6 +1,6 @@
 """SignSGD in one dimension as a walk on a lattice: its exact law, without sampling."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -18,8 +18,8 @@ def gaussian_up(curvature: float, std: float) -> UpProbability:
 
 
 @equation("signscope", "law of signSGD on the lattice start + lr Z")
-def chain_law(start: float, up: UpProbability, *, lr: float, num_steps: int) -> tuple[Tensor, Tensor]:
-    """Exact law of signSGD after ``num_steps`` steps from ``start``.
+def chain_laws(start: float, up: UpProbability, *, lr: float, num_steps: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Exact law of signSGD after 0, 1, ..., ``num_steps`` steps from ``start``.
 
     Args:
         start: First position.
@@ -27,24 +27,31 @@ def chain_law(start: float, up: UpProbability, *, lr: float, num_steps: int) -> 
         lr: Step, above 0.
         num_steps: Steps made.
 
-    Returns:
+    Yields:
         Positions and probabilities, (2 num_steps + 1,) each. Positions of the other parity have probability 0.
 
     Notes:
         O(num_steps^2). For noise without atoms.
     """
-    checks.positive("chain_law", "lr", lr)
-    steps = checks.integer("chain_law", "num_steps", num_steps, minimum=0)
+    checks.positive("chain_laws", "lr", lr)
+    steps = checks.integer("chain_laws", "num_steps", num_steps, minimum=0)
     x = start + lr * torch.arange(-steps, steps + 1, dtype=torch.float64)
     rises = up(x)
     p = torch.zeros_like(x)
     p[steps] = 1
+    yield x, p
     for _ in range(steps):
         moved = torch.zeros_like(p)
         moved[1:] += p[:-1] * rises[:-1]
         moved[:-1] += p[1:] * (1 - rises[1:])
         p = moved
-    return x, p
+        yield x, p
+
+
+def chain_law(start: float, up: UpProbability, *, lr: float, num_steps: int) -> tuple[Tensor, Tensor]:
+    """The last of `chain_laws`."""
+    *_, last = chain_laws(start, up, lr=lr, num_steps=num_steps)
+    return last
 
 
 @equation("signscope", "stationary law of signSGD on its lattice")

@@ -12,7 +12,14 @@ from signscope.sdes.moments.signs import sign_covariance_matrix
 
 @equation("signscope", "Gaussian closure of signSGD on a quadratic")
 def signsgd_step(
-    hessian: Tensor, cov: Tensor, mean: Tensor, spread: Tensor, *, lr: float, weight_decay: float = 0.0
+    hessian: Tensor,
+    cov: Tensor,
+    mean: Tensor,
+    spread: Tensor,
+    *,
+    lr: float,
+    weight_decay: float = 0.0,
+    drag: Tensor | float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     r"""Mean and covariance after one step of signSGD, were the position Gaussian before it.
 
@@ -27,7 +34,8 @@ def signsgd_step(
         mean: m relative to the minimum, (d,).
         spread: V, (d, d).
         lr: eta of this step.
-        weight_decay: theta; decays towards the minimum, so use it where that is the origin.
+        weight_decay: theta.
+        drag: theta times the minimum's place: what decay pulls at the minimum.
 
     Notes:
         O(d^3) and 20 exponentials per pair of coordinates. Against the exact chain in one dimension the stationary
@@ -39,15 +47,21 @@ def signsgd_step(
     slope = (spread @ hessian) * (math.sqrt(2 / math.pi) * torch.exp(-0.5 * ratio.square()) / std)
     signs = sign_covariance_matrix(ratio, total / torch.outer(std, std))
     keep = 1 - lr * weight_decay
-    moved = keep * mean - lr * torch.erf(ratio * math.sqrt(0.5))
+    moved = keep * mean - lr * (torch.erf(ratio * math.sqrt(0.5)) + drag)
     return moved, keep**2 * spread - lr * keep * (slope + slope.T) + lr**2 * signs
 
 
 def signsgd_moments(
-    hessian: Tensor, cov: Tensor, mean: Tensor, rates: Iterator[tuple[float, float]], *, weight_decay: float = 0.0
+    hessian: Tensor,
+    cov: Tensor,
+    mean: Tensor,
+    rates: Iterator[tuple[float, float]],
+    *,
+    weight_decay: float = 0.0,
+    drag: Tensor | float = 0.0,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Mean and covariance before every step; ``rates`` gives (lr, factor on the noise std) of each."""
     spread = torch.zeros_like(hessian)
     for lr, factor in rates:
         yield mean, spread
-        mean, spread = signsgd_step(hessian, cov * factor**2, mean, spread, lr=lr, weight_decay=weight_decay)
+        mean, spread = signsgd_step(hessian, cov * factor**2, mean, spread, lr=lr, weight_decay=weight_decay, drag=drag)

@@ -82,9 +82,7 @@ def _solve(
 
 
 @equation("signscope", "stationary density of an SDE in one dimension")
-def stationary_density(
-    drift: Field, variance: Field, *, reach: float, points: int = 20001
-) -> tuple[Tensor, Tensor]:
+def stationary_density(drift: Field, variance: Field, *, reach: float, points: int = 20001) -> tuple[Tensor, Tensor]:
     r"""$p(x) \propto s^{-1} \exp(\int 2b/s\,dx)$ on [-reach, reach].
 
     Returns:

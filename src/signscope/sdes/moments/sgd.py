@@ -10,21 +10,37 @@ from signscope._core.equations import equation
 
 @equation("signscope", "mean and covariance of SGD on a quadratic")
 def sgd_step(
-    hessian: Tensor, cov: Tensor, mean: Tensor, spread: Tensor, *, lr: float, weight_decay: float = 0.0
+    hessian: Tensor,
+    cov: Tensor,
+    mean: Tensor,
+    spread: Tensor,
+    *,
+    lr: float,
+    weight_decay: float = 0.0,
+    drag: Tensor | float = 0.0,
 ) -> tuple[Tensor, Tensor]:
-    """``m' = A m``, ``V' = A V A' + lr^2 Sigma`` with A = I - lr (H + theta): exact for any noise of covariance Sigma."""
+    """``m' = A m``, ``V' = A V A' + lr^2 Sigma`` with A = I - lr (H + theta): exact for any noise of covariance Sigma.
+
+    The mean is relative to the minimum c; ``drag`` = theta c is what decay pulls there.
+    """
     keep = torch.eye(len(mean), dtype=mean.dtype) * (1 - lr * weight_decay) - lr * hessian
-    return keep @ mean, keep @ spread @ keep.T + lr**2 * cov
+    return keep @ mean - lr * drag, keep @ spread @ keep.T + lr**2 * cov
 
 
 def sgd_moments(
-    hessian: Tensor, cov: Tensor, mean: Tensor, rates: Iterator[tuple[float, float]], *, weight_decay: float = 0.0
+    hessian: Tensor,
+    cov: Tensor,
+    mean: Tensor,
+    rates: Iterator[tuple[float, float]],
+    *,
+    weight_decay: float = 0.0,
+    drag: Tensor | float = 0.0,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Mean and covariance before every step; ``rates`` gives (lr, factor on the noise std) of each."""
     spread = torch.zeros_like(hessian)
     for lr, factor in rates:
         yield mean, spread
-        mean, spread = sgd_step(hessian, cov * factor**2, mean, spread, lr=lr, weight_decay=weight_decay)
+        mean, spread = sgd_step(hessian, cov * factor**2, mean, spread, lr=lr, weight_decay=weight_decay, drag=drag)
 
 
 @equation("compagnoni2024", "mean and covariance of the SDE of SGD on a quadratic")

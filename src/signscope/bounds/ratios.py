@@ -1,0 +1,81 @@
+"""Gradient calls of SGD over those of signSGD: what worst cases and upper bounds say. Bounds, not forecasts."""
+
+import math
+from collections.abc import Sequence
+
+from signscope._core import checks
+from signscope._core.equations import equation
+from signscope._core.errors import InvalidInput
+from signscope.bounds.constants import Constants
+
+
+@equation("tao2026", "comparison of worst cases, with constants")
+def speedup_range(constants: Constants) -> tuple[float, float]:
+    r"""Range of N_SGD / N_sign over the worst cases of the two classes at small accuracy.
+
+    $$ \text{noise:}\quad \frac1{128\phi} \le \frac{N_{SGD}}{N_{sign}} \le \frac8\phi \;\text{(separable)}, \qquad
+       \text{no noise:}\quad \frac d8 \le \frac{N_{SGD}}{N_{sign}} $$
+
+    The exponents say 1/phi and d; the guaranteed factor exceeds 1 only for phi < 1/128 and d > 8.
+
+    Args:
+        constants: With ``dim``, and with ``noise_l2`` where there is noise.
+
+    Returns:
+        Smallest and largest ratio; the largest is infinite without noise.
+
+    Raises:
+        InvalidInput: ``dim`` or ``noise_l2`` is missing.
+    """
+    if constants.dim is None:
+        raise InvalidInput("speedup_range: needs `dim`, the number of coordinates.")
+    if constants.noise_l1 == 0:
+        return constants.dim / 8, math.inf
+    density = constants.noise_density
+    if density is None:
+        raise InvalidInput("speedup_range: needs `noise_l2` next to `noise_l1`; their ratio is the noise density.")
+    return 1 / (128 * density), 8 / density
+
+
+@equation("signscope", "alignment-aware ratio of the upper bounds")
+def aligned_ratio(noise: Sequence[float], smoothness: Sequence[float]) -> float:
+    r"""Ratio of the two upper bounds on a separable function, where noise and curvature need not sit together.
+
+    $$ R = \frac{d\,(\sum_i\sigma_i\sqrt{L_i})^2}{\sigma_1^2\sum_i L_i} \le \frac1\phi,
+       \quad\text{equality iff } L_i \propto \sigma_i^2 $$
+
+    1 for equal curvatures, below 1 where curvature sits at quiet coordinates. An order of magnitude only: measured
+    ratios were up to 4 times off, 27 times for opposed curvature.
+
+    Args:
+        noise: $\sigma_i$ of every coordinate.
+        smoothness: $L_i$ of every coordinate.
+
+    Returns:
+        R, without unit.
+    """
+    known = Constants.separable(1.0, smoothness, noise=noise)
+    weight = known.noise_curvature
+    if weight is None or known.dim is None or not known.noise_l1 > 0:
+        raise InvalidInput("aligned_ratio: `noise` must have an entry above 0.")
+    return known.dim * weight**2 / (known.noise_l1**2 * known.smoothness)
+
+
+@equation("tao2026", "ratio of the noiseless upper bounds")
+def noiseless_ratio(constants: Constants, *, gradient_density: float = 1.0) -> float:
+    r"""Ratio of the two upper bounds without noise.
+
+    $$ R_0 = \phi(\nabla f)\,\frac{d L_2}{L} = \frac{\phi(\nabla f)}{\psi} $$
+
+    Args:
+        constants: With ``dim`` and ``smoothness_l2``.
+        gradient_density: phi of the gradient, in (0, 1]; 1 is the worst case.
+
+    Returns:
+        R_0, without unit.
+    """
+    share = checks.positive("noiseless_ratio", "gradient_density", gradient_density)
+    density = constants.curvature_density
+    if density is None:
+        raise InvalidInput("noiseless_ratio: needs `dim` and `smoothness_l2`.")
+    return share / density

@@ -1,0 +1,301 @@
+"""``signscope sde``: an optimizer next to its SDE on a named loss."""
+
+import contextlib
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from signscope.cli import groups as g
+from signscope.cli.door import say
+
+if TYPE_CHECKING:
+    from signscope.curves import Curve
+    from signscope.integrate.ensemble import Ensemble
+    from signscope.problems.oracle import Loss
+
+FILES = ("sde.png", "sde.csv", "sde.json")
+_ROWS = 6
+_RUN, _PROBLEM, _OUTPUT = "Run", "Problem", "Output"
+
+
+def _of(panel: str, help_text: str) -> Any:
+    return typer.Option(help=help_text, rich_help_panel=panel)
+
+
+OPTIONS: g.Group = {
+    "loss": (Annotated[str, _of(_PROBLEM, "quadratic, double-well or log-cosh.")], "quadratic"),
+    "dim": (Annotated[int, _of(_PROBLEM, "Coordinates.")], 10),
+    "spectrum": (
+        Annotated[str, _of(_PROBLEM, "Curvatures at the origin, as in `compare` (log:LOW,HIGH ...).")],
+        "log:0.1,1",
+    ),
+    "rotated": (
+        Annotated[bool, typer.Option("--rotated", help="Random basis (quadratic).", rich_help_panel=_PROBLEM)],
+        False,
+    ),
+    "noise": (
+        Annotated[str, _of(_PROBLEM, "Of the gradient, per coordinate: gaussian:STD, student-t:NU,SCALE, ...")],
+        "gaussian:1",
+    ),
+    "start": (Annotated[float, _of(_PROBLEM, "Every coordinate's first value.")], 1.0),
+    "optimizer": (Annotated[str, _of(_RUN, "sgd, signsgd, rmsprop, rmspropw, adam or adamw.")], "signsgd"),
+    "lr": (Annotated[float, _of(_RUN, "What one update multiplies (torch's lr).")], 0.01),
+    "steps": (Annotated[int, _of(_RUN, "Updates.")], 1000),
+    "betas": (Annotated[str, _of(_RUN, "Adam's two averages; RMSprop uses the second.")], "0.9,0.999"),
+    "weight_decay": (Annotated[float, _of(_RUN, "Decoupled decay.")], 0.0),
+    "form": (Annotated[str, _of(_RUN, "recommended, published, older or augmented.")], "recommended"),
+    "scheme": (Annotated[str, _of(_RUN, "euler, heun, trapezoid or platen.")], "trapezoid"),
+    "substeps": (Annotated[int, _of(_RUN, "Steps of the scheme per update; 8 for euler.")], 2),
+    "paths": (Annotated[int, _of(_RUN, "Runs, and paths of the SDE.")], 256),
+    "seed": (Annotated[int, _of(_RUN, "Seed of both.")], 0),
+    "dtype": (Annotated[str, _of(_RUN, "float64 or float32.")], "float64"),
+    "device": (Annotated[str, _of(_RUN, "cpu, cuda, ...")], "cpu"),
+}
+_Json = Annotated[bool, typer.Option("--json", help=f"Print {FILES[2]} and nothing else.", rich_help_panel=_OUTPUT)]
+_Config = Annotated[Path | None, _of(_OUTPUT, f"{FILES[2]} of an earlier run, repeated; explicit options win.")]
+OUTPUT: g.Group = {
+    **g.OUTPUT,
+    "out": (Annotated[Path | None, _of(_OUTPUT, f"Folder for {', '.join(FILES)}.")], None),
+    "as_json": (_Json, False),
+    "config": (_Config, None),
+}  # fmt: skip
+
+
+@g.takes("sde", OPTIONS, OUTPUT)
+def sde_of_optimizer(ctx: typer.Context) -> None:
+    """Run an optimizer and its SDE, and show loss and variance of both, the exact ones where known, and the limits.
+
+    The loss is that of one point; gradients carry independent noise of the given law.
+    """
+    options = resolved(ctx)
+    out: Path | None = ctx.params["out"]
+    check_output(out, force=ctx.params["force"])
+    found = run(options)
+    summary = summarised(options, found)
+    if out is not None:
+        save(out, summary, found)
+    if ctx.params["as_json"]:
+        typer.echo(json.dumps(summary, indent=2, allow_nan=False, ensure_ascii=False))
+    else:
+        show(summary)
+    if out is not None:
+        say(f"wrote {out / FILES[0]}, {', '.join(FILES[1:])}")
+
+
+def resolved(ctx: typer.Context) -> dict[str, Any]:
+    """Defaults, then the config file, then what was typed; every value of the kind of its default."""
+    from signscope._core.errors import InvalidInput
+    from signscope.cli.settings import CONTROL, flag, number, pair, read_config, text, whole
+
+    typed = {name: value for name, value in ctx.params.items() if name not in CONTROL}
+    path = ctx.params["config"]
+    for name, value in ({} if path is None else read_config(Path(path), "sde")).items():
+        if name not in typed:
+            raise InvalidInput(f"{path}: unknown option {name!r}; `sde` knows {', '.join(typed)}.")
+        source = ctx.get_parameter_source(name)
+        if source is None or source.name in ("DEFAULT", "DEFAULT_MAP"):
+            typed[name] = value
+    kinds = {str: text, bool: flag, int: whole, float: number}
+    return {
+        name: pair(name, value) if name == "betas" else kinds[type(OPTIONS[name][1])](name, value)
+        for name, value in typed.items()
+    }
+
+
+def run(options: Mapping[str, Any]) -> "dict[str, Ensemble]":
+    """The optimizer, its SDE and, where there is one, the recursion without sampling."""
+    from signscope._core.errors import Unsupported
+    from signscope.sdes import expected, solve
+    from signscope.simulation.descent import descend
+
+    loss, start = problem(options)
+    same = {name: options[name] for name in ("optimizer", "noise", "lr", "weight_decay")}
+    same |= {"num_steps": options["steps"], "betas": tuple(options["betas"])}
+    sampled = {"num_paths": options["paths"], **{n: options[n] for n in ("seed", "dtype", "device")}, "progress": True}
+    schemes = {name: options[name] for name in ("form", "scheme", "substeps")}
+    model = solve(loss, start, **same, **sampled, **schemes)  # first: it refuses what it cannot do
+    found = {"optimizer": descend(loss, start, **same, **sampled), "SDE": model}
+    with contextlib.suppress(Unsupported):
+        found["without sampling"] = expected(loss, start, **same)
+    return found
+
+
+def problem(options: Mapping[str, Any]) -> "tuple[Loss, Any]":
+    """Loss and start."""
+    import torch
+
+    from signscope._core import checks
+    from signscope._core.errors import InvalidInput
+    from signscope.problems.landscapes import Quadratic, landscape
+    from signscope.problems.spectra import parse_spectrum, rotated
+
+    dim = checks.integer("--dim", "dim", options["dim"], minimum=1)
+    curvatures = parse_spectrum(options["spectrum"], dim)
+    start = torch.full((dim,), checks.finite("--start", "start", options["start"]), dtype=torch.float64)
+    if not options["rotated"]:
+        return landscape(options["loss"], curvatures), start
+    if options["loss"] != "quadratic":
+        raise InvalidInput("--rotated goes with a quadratic loss.")
+    matrix = torch.as_tensor(rotated(curvatures, options["seed"]).colour(torch.eye(dim, dtype=torch.float64)))
+    return Quadratic(matrix.T @ matrix), start
+
+
+def summarised(options: Mapping[str, Any], found: "Mapping[str, Ensemble]") -> dict[str, Any]:
+    """What sde.json holds."""
+    from signscope._version import __version__
+    from signscope.problems.arrays import json_number
+
+    model, runs = found["SDE"], found["optimizer"]
+    picks = sorted({round(i * (len(model.time) - 1) / (_ROWS - 1)) for i in range(_ROWS)})
+    rows = [
+        {
+            "time": float(model.time[k]),
+            "steps": round(float(model.time[k]) / options["lr"]),
+            **{
+                f"{key} {name}": json_number(float(value[k]))
+                for name, e in found.items()
+                for key, value in (("loss", e.loss.value), ("variance", e.total_variance))
+            },
+            "stderr optimizer": json_number(float(runs.loss.stderr[k])),  # pyright: ignore[reportOptionalSubscript]
+        }
+        for k in picks
+    ]
+    method = found["without sampling"].loss.provenance["method"] if "without sampling" in found else None
+    statuses = {name: {"status": e.loss.status, "message": e.loss.message} for name, e in found.items()}
+    return {
+        "schema": 1,
+        "signscope": __version__,
+        "command": "sde",
+        "options": dict(options),
+        "table": rows,
+        "stationary_loss": stationary_loss(options),
+        "method": method,
+        "status": statuses,
+        "floored": model.floored,
+        "notes": list(model.notes),
+        "files": list(FILES),
+    }
+
+
+def stationary_loss(options: Mapping[str, Any]) -> float | None:
+    """Mean loss in the long run of a quadratic under Gaussian noise; None where it is not known."""
+    from signscope._core.errors import InvalidInput
+    from signscope.problems.landscapes import Quadratic
+    from signscope.problems.oracle_noise import GaussianNoise, as_gradient_noise
+    from signscope.sdes.moments import stationary_covariance
+
+    loss, _ = problem(options)
+    noise = as_gradient_noise("sde", options["noise"], loss.dim)
+    if not isinstance(loss, Quadratic) or not isinstance(noise, GaussianNoise):
+        return None
+    import torch
+
+    matrix, cov = loss.matrix, torch.diag(noise.unit_covariance())
+    rule, (first, second) = options["optimizer"].removesuffix("w"), options["betas"]
+    try:
+        spread = stationary_covariance(
+            rule, matrix, cov, lr=options["lr"], weight_decay=options["weight_decay"], betas=(first, second)
+        )
+    except InvalidInput:
+        return None
+    return float(0.5 * (matrix * spread).sum())
+
+
+def show(summary: Mapping[str, Any]) -> None:
+    """The table, the long run, and where the model is not to be trusted."""
+    from signscope.cli.report import aligned
+
+    known = summary["method"] is not None
+    names = ["optimizer", "SDE", *(["without sampling"] if known else [])]
+    header = ["lr*steps", "steps", *(f"loss {_short(n)}" for n in names), "+-", *(f"var {_short(n)}" for n in names)]
+    rows = [
+        [
+            f"{row['time']:.4g}", str(row["steps"]), *(_number(row[f"loss {n}"]) for n in names),
+            _number(row["stderr optimizer"], 2), *(_number(row[f"variance {n}"]) for n in names),
+        ]
+        for row in summary["table"]
+    ]  # fmt: skip
+    for line in aligned(header, rows):
+        typer.echo(line)
+    options = summary["options"]
+    typer.echo(
+        f"\n{options['optimizer']}, lr {options['lr']:g}, {options['paths']} paths; var: summed over coordinates."
+    )
+    if known:
+        typer.echo(f"theory: {summary['method']} of the optimizer, without sampling.")
+    if summary["stationary_loss"] is not None:
+        typer.echo(f"stationary loss: {summary['stationary_loss']:.4g}")
+    for name, entry in summary["status"].items():
+        if entry["status"] != "ok":
+            typer.echo(f"{name} is {entry['status']}: {entry['message']}")
+    typer.echo("\nNot to be trusted:")
+    for note in summary["notes"]:
+        typer.echo(f"  {note}")
+
+
+def _short(name: str) -> str:
+    return {"optimizer": "run", "without sampling": "theory"}.get(name, name)
+
+
+def _number(value: float | None, digits: int = 4) -> str:
+    return "-" if value is None or math.isnan(value) else f"{value:.{digits}g}"
+
+
+def check_output(out: Path | None, *, force: bool) -> None:
+    """Whether results may be written, found out before the work."""
+    from signscope._core.errors import InvalidInput
+
+    if out is None:
+        return
+    if out.exists() and not out.is_dir():
+        raise InvalidInput(f"--out: {out} is a file; results need a folder.")
+    there = [name for name in FILES if (out / name).exists()]
+    if there and not force:
+        raise InvalidInput(f"--out: {out} already holds {', '.join(there)}. Use --force to replace them.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(f"--out: {out} cannot be made ({error.strerror or error}).") from None
+    if not os.access(out, os.W_OK):
+        raise InvalidInput(f"--out: {out} cannot be written.")
+
+
+def save(out: Path, summary: Mapping[str, Any], found: "Mapping[str, Ensemble]") -> None:
+    """Picture, curves and summary."""
+    import pandas as pd
+
+    from signscope.plots.sde import plot_sde
+
+    frames = []
+    for name, ensemble in found.items():
+        frame = ensemble.loss.to_frame().rename(columns={"value": "loss"})
+        frame.insert(0, "kind", name)
+        frame["total_variance"] = ensemble.total_variance.numpy()
+        frames.append(frame)
+    options = summary["options"]
+    title = (
+        f"{options['optimizer']} on {options['loss']}, d = {options['dim']}, lr {options['lr']:g}, {options['noise']}"
+    )
+    caption = f"Markers: every few recorded times; bands hold the central 80% of {options['paths']} paths."
+    losses = {name: e.loss for name, e in found.items()}
+    variances = {name: variance_curve(e) for name, e in found.items()}
+    plot_sde(losses, variances, title=title, caption=caption).savefig(out / FILES[0], dpi=160)
+    pd.concat(frames).to_csv(out / FILES[1], index=False)
+    text = json.dumps(summary, indent=2, allow_nan=False, ensure_ascii=False)
+    (out / FILES[2]).write_text(text + "\n", encoding="utf-8")
+
+
+def variance_curve(ensemble: "Ensemble") -> "Curve":
+    """Total variance against time."""
+    from signscope.curves import Curve
+
+    loss = ensemble.loss
+    return Curve(
+        time=loss.time, value=ensemble.total_variance, quantity="variance", time_unit=loss.time_unit,
+        optimizer=loss.optimizer, lr=loss.lr, step_size=loss.step_size,
+    )  # fmt: skip

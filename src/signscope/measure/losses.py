@@ -1,0 +1,140 @@
+"""The user's loss: its form, its determinism, and its gradient without touching ``.grad``, buffers or modes."""
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from signscope._core.errors import InvalidInput
+from signscope.measure.layers import Layer
+
+Loss = Callable[[Any, Any], Tensor]
+Mode = Literal["eval", "train"]
+MODES = ("eval", "train")
+
+
+def as_loss(who: str, loss_fn: Any) -> Loss:
+    """``loss(model, batch)`` behind what the user gave.
+
+    Args:
+        who: Name of the caller, for messages.
+        loss_fn: A function of model and batch that returns the mean loss of the batch; or a criterion (a module such
+            as ``nn.CrossEntropyLoss()``, or a function of ``torch.nn.functional``) for batches (inputs, targets).
+
+    Raises:
+        InvalidInput: It cannot be called.
+    """
+    if not callable(loss_fn):
+        raise InvalidInput(f"{who}: `loss_fn` must be a function loss_fn(model, batch), got {loss_fn!r}.")
+    if not isinstance(loss_fn, nn.Module) and getattr(loss_fn, "__module__", "") != "torch.nn.functional":
+        return loss_fn
+
+    def criterion(model: Any, batch: Any) -> Tensor:
+        if not isinstance(batch, list | tuple) or len(batch) != 2:
+            raise InvalidInput(
+                f"{who}: the criterion needs batches (inputs, targets), got {type(batch).__name__}. Give a function "
+                "loss_fn(model, batch) instead."
+            )
+        return loss_fn(model(batch[0]), batch[1])
+
+    return criterion
+
+
+@contextlib.contextmanager
+def undisturbed(model: nn.Module, mode: Mode) -> Iterator[None]:
+    """Run in ``mode``; put back the mode of every module, every buffer, and the state of the random generators."""
+    flags = [(module, module.training) for module in model.modules()]
+    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()] if mode == "train" else []
+    devices = sorted({p.device.index or 0 for p in model.parameters() if p.is_cuda})
+    with torch.random.fork_rng(devices=devices):
+        try:
+            model.train(mode == "train")
+            yield
+        finally:
+            for module, flag in flags:
+                module.training = flag
+            with torch.no_grad():
+                for buffer, before in buffers:
+                    buffer.copy_(before)
+
+
+@contextlib.contextmanager
+def precision(device: torch.device, dtype: torch.dtype | None) -> Iterator[None]:
+    """Autocast to ``dtype``; nothing for None."""
+    with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
+        yield
+
+
+def evaluate(who: str, loss: Loss, model: Any, batch: Any) -> Tensor:
+    """The loss of one batch.
+
+    Raises:
+        InvalidInput: It is not one number.
+    """
+    value = loss(model, batch)
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise InvalidInput(f"{who}: `loss_fn` must return one number, the mean loss of the batch; got {got}.")
+    return value.reshape(())
+
+
+def gradient(who: str, value: Tensor, layers: Sequence[Layer], *, scale: float = 1.0) -> list[Tensor]:
+    """Gradient of a loss by layer, without touching ``.grad``; zeros where the loss does not depend on a layer.
+
+    Raises:
+        InvalidInput: The loss depends on none of the parameters.
+    """
+    grads = _autograd(who, value if scale == 1 else value * scale, layers)
+    if all(grad is None for grad in grads):
+        raise _no_gradient(who)
+    dense = [
+        torch.zeros_like(layer.param) if grad is None else grad.to_dense() if grad.is_sparse else grad
+        for layer, grad in zip(layers, grads, strict=True)
+    ]
+    return dense if scale == 1 else [grad.float().div_(scale) if grad.dtype != torch.float64 else grad / scale
+                                     for grad in dense]
+
+
+def _autograd(who: str, value: Tensor, layers: Sequence[Layer]) -> tuple[Tensor | None, ...]:
+    if not value.requires_grad:
+        raise _no_gradient(who)
+    return torch.autograd.grad(value, [layer.param for layer in layers], allow_unused=True)
+
+
+def _no_gradient(who: str) -> InvalidInput:
+    return InvalidInput(
+        f"{who}: the loss has no gradient with respect to any parameter of `model`. Does loss_fn call the model it is "
+        "given, without torch.no_grad() and without .item()?"
+    )
+
+
+def is_random(who: str, loss: Loss, model: nn.Module, batch: Any, *, rtol: float) -> tuple[bool, float, float]:
+    """Whether two evaluations on one batch differ by more than ``rtol``, and both values."""
+    with torch.no_grad():
+        first, second = (float(evaluate(who, loss, model, batch)) for _ in range(2))
+    same = first == second or (math.isnan(first) and math.isnan(second))
+    return not same and not abs(first - second) <= rtol * max(abs(first), abs(second)), first, second
+
+
+def check_deterministic(who: str, loss: Loss, model: nn.Module, batch: Any, *, mode: Mode, rtol: float) -> bool:
+    """Whether the loss is random; in eval mode that is an error.
+
+    Raises:
+        InvalidInput: Two evaluations of one batch differ although the model is in eval mode.
+    """
+    random, first, second = is_random(who, loss, model, batch, rtol=rtol)
+    if random and mode == "eval":
+        raise InvalidInput(
+            f"{who}: the loss is random: two evaluations of the same batch in eval mode gave {first:.8g} and "
+            f"{second:.8g}. Take augmentation and sampling out of the loss, or use mode='train' to count them as noise."
+        )
+    return random
+
+
+def all_finite(tensors: Sequence[Tensor]) -> bool:
+    """Whether no entry is NaN or infinite; reads the data once unless a sum overflows."""
+    sums = torch.stack([tensor.sum(dtype=torch.float64 if tensor.is_cpu else torch.float32).cpu() for tensor in tensors])
+    return bool(sums.isfinite().all()) or all(bool(tensor.isfinite().all()) for tensor in tensors)

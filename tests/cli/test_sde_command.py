@@ -1,0 +1,77 @@
+"""``signscope sde``: what it prints, writes and refuses."""
+
+import json
+
+import pandas as pd
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from signscope.cli.door import Door
+from signscope.cli.sde import sde_of_optimizer
+
+app = typer.Typer(cls=Door, pretty_exceptions_enable=False)
+app.command("sde")(sde_of_optimizer)
+app.command("other")(lambda: None)  # with a single command typer would leave out its name
+QUICK = "--dim 2 --steps 40 --paths 16"
+
+
+def run(*words):
+    flat = [part for word in words for part in (word.split() if isinstance(word, str) else [str(word)])]
+    return CliRunner().invoke(app, ["sde", *flat], prog_name="signscope")
+
+
+def test_table_stationary_loss_and_limits():
+    answer = run(QUICK)
+    assert answer.exit_code == 0
+    assert "loss run" in answer.stdout
+    assert "loss theory" in answer.stdout
+    assert "stationary loss" in answer.stdout
+    assert "Not to be trusted" in answer.stdout
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "rmspropw", "adamw"])
+def test_optimizers(optimizer):
+    found = json.loads(run(QUICK, "--json --optimizer", optimizer, "--betas 0.9,0.99").stdout)
+    last = found["table"][-1]
+    assert last["loss SDE"] == pytest.approx(last["loss without sampling"], rel=0.3)
+    assert found["stationary_loss"] > 0
+
+
+def test_a_double_well_under_heavy_tails_has_no_stationary_loss():
+    found = json.loads(run(QUICK, "--json --loss double-well --noise student-t:1 --start 0.1").stdout)
+    assert found["stationary_loss"] is None
+    assert found["method"] is None
+
+
+def test_files_and_their_repetition(tmp_path):
+    out = tmp_path / "results"
+    assert run(QUICK, "--rotated --out", out).exit_code == 0
+    assert {p.name for p in out.iterdir()} == {"sde.png", "sde.csv", "sde.json"}
+    table = pd.read_csv(out / "sde.csv")
+    assert set(table["kind"]) == {"optimizer", "SDE", "without sampling"}
+    assert run(QUICK, "--out", out).exit_code == 2
+    again = json.loads(run("--json --config", out / "sde.json").stdout)
+    assert again == json.loads((out / "sde.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--loss valley", "valley"),
+        ("--optimizer adam --noise cauchy:1", "second moment"),
+        ("--noise none", "divides by the noise"),
+        ("--optimizer sgd --lr 5", "stability limit"),
+        ("--optimizer lion", "lion"),
+        ("--loss log-cosh --rotated", "--rotated"),
+        ("--spectrum logg:1", "logg"),
+        ("--dim 0", "dim"),
+        ("--betas 1,2", "betas"),
+        ("--lr nan", "finite"),
+    ],
+)
+def test_bad_input_is_one_line(words, said):
+    answer = run(QUICK, words)
+    assert answer.exit_code == 2
+    assert said in answer.stderr
+    assert answer.stderr.count("\n") == 1
