@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pictures_effects
+import pictures_schedules
 import torch
 
 import signscope as ss
@@ -84,6 +85,7 @@ def _save(figure: "Figure", path: Path) -> None:
 PICTURES: dict[str, Callable[[Path], None]] = {
     "effects": pictures_effects.effects,
     "homogenized": pictures_effects.homogenized,
+    "schedules": pictures_schedules.schedules,
     "demo": demo,
     "heavy-tails": heavy_tails,
     "rows": rows,

@@ -11,6 +11,7 @@ from signscope._version import __version__
 if TYPE_CHECKING:
     from signscope import optim as optim
     from signscope import plots as plots
+    from signscope import sdes as sdes
     from signscope._core.errors import Diverged, InvalidInput, SignscopeError, Unsupported
     from signscope.comparison import (
         BestLr,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
         gap,
     )
     from signscope.curves import Curve
-    from signscope.limits import Limit, limit, predict, predict_many
+    from signscope.limits import Limit, best_batch_size, limit, optimal_schedule, predict, predict_many
     from signscope.noise import NoiseLaw, as_noise
     from signscope.problems import LeastSquares
     from signscope.schedules import Schedule
@@ -48,11 +49,13 @@ _HOMES = {
     "Unsupported": "signscope._core.errors",
     "as_noise": "signscope.noise",
     "best_lr": "signscope.comparison",
+    "best_batch_size": "signscope.limits",
     "check": "signscope.comparison",
     "compare": "signscope.comparison",
     "five_effects": "signscope.comparison",
     "gap": "signscope.comparison",
     "limit": "signscope.limits",
+    "optimal_schedule": "signscope.limits",
     "predict": "signscope.limits",
     "predict_many": "signscope.limits",
     "simulate": "signscope.simulation",
@@ -69,6 +72,7 @@ _ROOMS = (
     "reproduce",
     "rules",
     "schedules",
+    "sdes",
     "simulation",
 )
 
@@ -89,6 +93,7 @@ __all__ = [
     "Unsupported",
     "__version__",
     "as_noise",
+    "best_batch_size",
     "best_lr",
     "check",
     "compare",
@@ -96,9 +101,11 @@ __all__ = [
     "gap",
     "limit",
     "optim",
+    "optimal_schedule",
     "plots",
     "predict",
     "predict_many",
+    "sdes",
     "simulate",
 ]
 

@@ -330,7 +330,7 @@ def test_all_rows_correct_what_a_subset_gets_wrong(monkeypatch):
     assert mean_gap(corrected.value, whole.value) < 0.02
     found, wanted = (settle(data, optimizer="signsgd", lr=0.2) for data in (part, prepare(rows)))
     assert found.excess_risk == pytest.approx(wanted.excess_risk, rel=0.02)
-    monkeypatch.setattr(System, "anchored", lambda self, view, keep=0.0: self)
+    monkeypatch.setattr(System, "anchored", lambda self, view: self)
     assert mean_gap(predicted(rows, "signsgd", 0.2, times=times, data=part).value, whole.value) > 0.05
 
 

@@ -207,3 +207,16 @@ def test_second_order_sgd_is_the_gradient_flow_of_a_changed_loss():
     model = SgdEquation(Setting(Quadratic(h), GaussianNoise(2, std=1.0), lr, order=2))
     x = torch.tensor([[1.0, -0.5], [0.2, 0.3]], dtype=torch.float64)
     torch.testing.assert_close(model.coefficients(0.0, x)[0], -x @ (h + 0.5 * lr * h @ h))
+
+
+@pytest.mark.parametrize("optimizer", ["rmsprop", "adam"])
+def test_second_order_adaptive_sdes_remove_most_of_the_error_of_the_mean(optimizer):
+    lr, num_paths = 0.1, 20_000
+    same = {"optimizer": optimizer, "noise": 0.5, "lr": lr, "num_steps": 10, "num_paths": num_paths, "times": [0, 10]}
+    same |= {"betas": (1 - 3 * lr, 1 - lr), "bias_correction": False, "eps": 0.0}
+    runs = descend(Quadratic([1.0]), [1.0], **same)
+    models = [solve(Quadratic([1.0]), [1.0], scheme="trapezoid", substeps=3, order=k, **same) for k in (1, 2)]
+    first, second = (float(m.mean[-1] - runs.mean[-1]) for m in models)
+    error = 4.5 * math.sqrt(2 * float(runs.variance[-1]) / num_paths)
+    assert abs(first) > 2 * error
+    assert abs(second) < error + 0.15 * abs(first)

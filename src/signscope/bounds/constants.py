@@ -25,8 +25,8 @@ class Constants:
             between L/2 and L. It replaces L where descent alone is used; L when None, which is always safe.
         dim: Number of coordinates d; needed by the bounds of SGD.
         noise_l2: $\sigma_2 = (\sum_i\sigma_i^2)^{1/2}$, between $\sigma_1/\sqrt d$ and $\sigma_1$.
-        smoothness_l2: $L_2$ with $\lVert\nabla f(x) - \nabla f(y)\rVert_2 \le L_2\lVert x - y\rVert_2$, between L/d and L;
-            for a separable f the largest $L_i$.
+        smoothness_l2: $L_2$ with $\lVert\nabla f(x) - \nabla f(y)\rVert_2 \le L_2\lVert x - y\rVert_2$, between L/d and
+            L; for a separable f the largest $L_i$.
         noise_curvature: $\sum_i\sigma_i\sqrt{L_i}$ of a separable f; None where f is not known to be separable.
 
     Raises:

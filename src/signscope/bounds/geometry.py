@@ -44,8 +44,9 @@ def lipschitz_constant(hessian: np.ndarray) -> float:
         L, exactly; cost d^2 2^d.
     """
     matrix = _symmetric("lipschitz", hessian)
-    signs = np.array(list(product((1.0, -1.0), repeat=len(matrix) - 1))).reshape(-1, len(matrix) - 1)
-    signs = np.column_stack([np.ones(len(signs)), signs])  # -s gives the same norm
+    rest = len(matrix) - 1  # the first sign is +: -s gives the same norm
+    flips = (np.arange(2**rest)[:, None] >> np.arange(rest)) & 1
+    signs = np.column_stack([np.ones(len(flips)), 1.0 - 2.0 * flips])
     return float(np.abs(signs @ matrix).sum(1).max())
 
 

@@ -112,7 +112,11 @@ class Overview:
 
 
 def compare_bounds(
-    constants: Constants, *, num_calls: int | None = None, target: float | None = None, num_components: int | None = None
+    constants: Constants,
+    *,
+    num_calls: int | None = None,
+    target: float | None = None,
+    num_components: int | None = None,
 ) -> Overview:
     r"""Every bound at ``num_calls`` gradient calls, or the calls with which it falls to ``target``.
 

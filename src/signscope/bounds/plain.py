@@ -14,9 +14,7 @@ FORMULA = "Delta/(lr T) + lr L/2 + sigma_1/sqrt(B)"
 
 
 @equation("tao2026", "upper bound of SignSGD, noise term with factor 1")
-def signsgd_bound(
-    constants: Constants, *, lr: float, num_steps: int, batch_size: int = 1, law: Law = "any"
-) -> float:
+def signsgd_bound(constants: Constants, *, lr: float, num_steps: int, batch_size: int = 1, law: Law = "any") -> float:
     r"""Bound on the mean l1 norm of the gradient along ``num_steps`` steps of signSGD.
 
     $$ \frac1T\sum_t E\lVert\nabla f(x_t)\rVert_1

@@ -25,7 +25,7 @@ class Condition:
 
     @property
     def verdict(self) -> str:
-        """"met", "NOT met" or "assumed"."""
+        """Met, NOT met or assumed, as a word."""
         return "assumed" if self.ok is None else "met" if self.ok else "NOT met"
 
     def __str__(self) -> str:
@@ -77,7 +77,9 @@ class Plan:
         settings += [f"beta {self.beta:.4g}"] if self.beta != 1 else []
         settings += [f"B_0 {self.init_batch}"] if self.init_batch != 1 else []
         settings += [f"I {self.period}"] if self.period else []
-        first = f"{self.method}: mean {self.norm} norm of the gradient <= {self.value:.4g} in {self.gradient_calls} calls"
+        first = (
+            f"{self.method}: mean {self.norm} norm of the gradient <= {self.value:.4g} in {self.gradient_calls} calls"
+        )
         return "\n  ".join([first, ", ".join(settings), self.equation, *(str(c) for c in self.conditions)])
 
 

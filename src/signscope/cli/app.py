@@ -7,10 +7,13 @@ import typer
 from signscope._version import __version__
 from signscope.cli import groups as g
 from signscope.cli import options as o
+from signscope.cli.bounding import bound_methods
 from signscope.cli.checking import check_problem
 from signscope.cli.door import Door, guarded
 from signscope.cli.effects import effects_of_signs
 from signscope.cli.reproduce import reproduce_figure
+from signscope.cli.schedule import design_schedules
+from signscope.cli.sde import sde_of_optimizer
 from signscope.cli.sweeping import sweep_grid
 
 app = typer.Typer(
@@ -82,6 +85,9 @@ def where(
 
 
 app.command("effects")(effects_of_signs)
+app.command("schedule")(design_schedules)
+app.command("sde")(sde_of_optimizer)
 app.command("check")(check_problem)
 app.command("sweep")(sweep_grid)
+app.command("bounds")(bound_methods)
 app.command("reproduce")(reproduce_figure)

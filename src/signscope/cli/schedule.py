@@ -1,13 +1,12 @@
 """``signscope schedule``: the best learning rate as a function of time, next to the usual shapes."""
 
-import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from signscope._core.output import as_json, check_output, staged
 from signscope.cli import groups as g
 from signscope.cli.door import FAILED, say
 
@@ -45,11 +44,12 @@ def design_schedules(ctx: typer.Context) -> None:
     Rows are taken as Gaussian with the problem's covariance, also those of a data set.
     """
     options = _resolved(ctx)
-    _check_output(ctx.params["out"], force=ctx.params["force"])
-    _run(options, out=ctx.params["out"], as_json=ctx.params["as_json"])
+    if ctx.params["out"] is not None:
+        check_output(ctx.params["out"], FILES, force=ctx.params["force"], who="--out")
+    _run(options, out=ctx.params["out"], force=ctx.params["force"], wants_json=ctx.params["as_json"])
 
 
-def _run(options: dict[str, Any], *, out: Path | None, as_json: bool) -> None:
+def _run(options: dict[str, Any], *, out: Path | None, force: bool, wants_json: bool) -> None:
     from signscope._core import checks
     from signscope._core.errors import Unsupported
     from signscope._core.status import OPTIMIZERS
@@ -71,9 +71,10 @@ def _run(options: dict[str, Any], *, out: Path | None, as_json: bool) -> None:
     }
     summary = _summary(problem, options, designs, curves)
     if out is not None:
-        _save(out, summary, options, designs, curves)
-    if as_json:
-        typer.echo(json.dumps(summary, indent=2, allow_nan=False, ensure_ascii=False))
+        with staged(out, FILES, force=force, who="--out") as folder:
+            _save(folder, summary, options, designs, curves)
+    if wants_json:
+        typer.echo(as_json(summary))
     else:
         _show(summary)
     if out is not None:
@@ -81,18 +82,10 @@ def _run(options: dict[str, Any], *, out: Path | None, as_json: bool) -> None:
 
 
 def _resolved(ctx: typer.Context) -> dict[str, Any]:
-    """Defaults, then the config file, then what was typed; every value checked for its kind."""
-    from signscope._core.errors import InvalidInput
-    from signscope.cli.settings import CONTROL, KINDS, names, read_config
+    """Every option, checked for its kind."""
+    from signscope.cli.settings import KINDS, merged, names
 
-    typed = {name: value for name, value in ctx.params.items() if name not in CONTROL}
-    path = ctx.params["config"]
-    for name, value in ({} if path is None else read_config(Path(path), "schedule")).items():
-        if name not in typed:
-            raise InvalidInput(f"{path}: unknown option {name!r}; `schedule` knows {', '.join(typed)}.")
-        source = ctx.get_parameter_source(name)
-        if source is None or source.name in ("DEFAULT", "DEFAULT_MAP"):
-            typed[name] = value
+    typed, _ = merged(ctx, "schedule")
     kinds = {**KINDS, "shapes": names}
     return {name: kind(name, typed[name]) for name, kind in kinds.items() if name in typed}  # in a fixed order
 
@@ -153,25 +146,6 @@ def _show(summary: dict[str, Any]) -> None:
         typer.echo(f"{message[:1].upper()}{message[1:]}.")
 
 
-def _check_output(out: Path | None, *, force: bool) -> None:
-    """Whether results may be written, found out before the search."""
-    from signscope._core.errors import InvalidInput
-
-    if out is None:
-        return
-    if out.exists() and not out.is_dir():
-        raise InvalidInput(f"--out: {out} is a file; results need a folder.")
-    there = [name for name in FILES if (out / name).exists()]
-    if there and not force:
-        raise InvalidInput(f"--out: {out} already holds {', '.join(there)}. Use --force to replace them.")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InvalidInput(f"--out: {out} cannot be made ({error.strerror or error}).") from None
-    if not os.access(out, os.W_OK):
-        raise InvalidInput(f"--out: {out} cannot be written.")
-
-
 def _save(
     out: Path,
     summary: dict[str, Any],
@@ -191,5 +165,4 @@ def _save(
     title = f"{options['optimizer']}, horizon {options['horizon']:g} steps/dim"
     plot_schedules(schedules, curves, title=title).savefig(out / FILES[0], dpi=160)
     pd.concat(frames).to_csv(out / FILES[1], index=False)
-    text = json.dumps(summary, indent=2, allow_nan=False, ensure_ascii=False)
-    (out / FILES[2]).write_text(text + "\n", encoding="utf-8")
+    (out / FILES[2]).write_text(as_json(summary) + "\n", encoding="utf-8")

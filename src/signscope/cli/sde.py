@@ -1,15 +1,14 @@
 """``signscope sde``: an optimizer next to its SDE on a named loss."""
 
 import contextlib
-import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from signscope._core.output import as_json, check_output, staged
 from signscope.cli import groups as g
 from signscope.cli.door import say
 
@@ -74,13 +73,15 @@ def sde_of_optimizer(ctx: typer.Context) -> None:
     """
     options = resolved(ctx)
     out: Path | None = ctx.params["out"]
-    check_output(out, force=ctx.params["force"])
+    if out is not None:
+        check_output(out, FILES, force=ctx.params["force"], who="--out")
     found = run(options)
     summary = summarised(options, found)
     if out is not None:
-        save(out, summary, found)
+        with staged(out, FILES, force=ctx.params["force"], who="--out") as folder:
+            save(folder, summary, found)
     if ctx.params["as_json"]:
-        typer.echo(json.dumps(summary, indent=2, allow_nan=False, ensure_ascii=False))
+        typer.echo(as_json(summary))
     else:
         show(summary)
     if out is not None:
@@ -89,17 +90,9 @@ def sde_of_optimizer(ctx: typer.Context) -> None:
 
 def resolved(ctx: typer.Context) -> dict[str, Any]:
     """Defaults, then the config file, then what was typed; every value of the kind of its default."""
-    from signscope._core.errors import InvalidInput
-    from signscope.cli.settings import CONTROL, flag, number, pair, read_config, text, whole
+    from signscope.cli.settings import flag, merged, number, pair, text, whole
 
-    typed = {name: value for name, value in ctx.params.items() if name not in CONTROL}
-    path = ctx.params["config"]
-    for name, value in ({} if path is None else read_config(Path(path), "sde")).items():
-        if name not in typed:
-            raise InvalidInput(f"{path}: unknown option {name!r}; `sde` knows {', '.join(typed)}.")
-        source = ctx.get_parameter_source(name)
-        if source is None or source.name in ("DEFAULT", "DEFAULT_MAP"):
-            typed[name] = value
+    typed, _ = merged(ctx, "sde")
     kinds = {str: text, bool: flag, int: whole, float: number}
     return {
         name: pair(name, value) if name == "betas" else kinds[type(OPTIONS[name][1])](name, value)
@@ -246,25 +239,6 @@ def _number(value: float | None, digits: int = 4) -> str:
     return "-" if value is None or math.isnan(value) else f"{value:.{digits}g}"
 
 
-def check_output(out: Path | None, *, force: bool) -> None:
-    """Whether results may be written, found out before the work."""
-    from signscope._core.errors import InvalidInput
-
-    if out is None:
-        return
-    if out.exists() and not out.is_dir():
-        raise InvalidInput(f"--out: {out} is a file; results need a folder.")
-    there = [name for name in FILES if (out / name).exists()]
-    if there and not force:
-        raise InvalidInput(f"--out: {out} already holds {', '.join(there)}. Use --force to replace them.")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InvalidInput(f"--out: {out} cannot be made ({error.strerror or error}).") from None
-    if not os.access(out, os.W_OK):
-        raise InvalidInput(f"--out: {out} cannot be written.")
-
-
 def save(out: Path, summary: Mapping[str, Any], found: "Mapping[str, Ensemble]") -> None:
     """Picture, curves and summary."""
     import pandas as pd
@@ -286,8 +260,7 @@ def save(out: Path, summary: Mapping[str, Any], found: "Mapping[str, Ensemble]")
     variances = {name: variance_curve(e) for name, e in found.items()}
     plot_sde(losses, variances, title=title, caption=caption).savefig(out / FILES[0], dpi=160)
     pd.concat(frames).to_csv(out / FILES[1], index=False)
-    text = json.dumps(summary, indent=2, allow_nan=False, ensure_ascii=False)
-    (out / FILES[2]).write_text(text + "\n", encoding="utf-8")
+    (out / FILES[2]).write_text(as_json(summary) + "\n", encoding="utf-8")
 
 
 def variance_curve(ensemble: "Ensemble") -> "Curve":

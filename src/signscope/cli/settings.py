@@ -20,21 +20,28 @@ def resolve(ctx: typer.Context, command: str) -> dict[str, Any]:
     Raises:
         InvalidInput: A config file that cannot be used, an unknown key in it, or a value of the wrong kind.
     """
-    typed = {name: value for name, value in ctx.params.items() if name not in CONTROL}
-    config = ctx.params.get("config")
-    saved = {} if config is None else read_config(Path(config), command)
-    unknown = [key for key in saved if key not in typed]
-    if unknown:
-        raise InvalidInput(f"{config}: unknown option {unknown[0]!r}; `{command}` knows {', '.join(typed)}.")
-    for name, value in saved.items():
-        if not _explicit(ctx, name):
-            typed[name] = value
+    typed, saved = merged(ctx, command)
     checked = {name: kind(name, typed[name]) for name, kind in KINDS.items() if name in typed}  # in a fixed order
     if isinstance(checked.get("lr"), dict) and "lr" in saved and _explicit(ctx, "lr"):
         checked["lr"] = {**rates("lr", saved["lr"]), **checked["lr"]}  # one rate typed, the others as saved
     if "optimizer" in typed:  # one optimizer, one rate
         checked["lr"] = rate("lr", checked["lr"], checked.get("optimizer"))
     return checked
+
+
+def merged(ctx: typer.Context, command: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Options as given: defaults, then the config file, then what was typed; and the config file's alone.
+
+    Raises:
+        InvalidInput: A config file that cannot be used, or an unknown key in it.
+    """
+    typed = {name: value for name, value in ctx.params.items() if name not in CONTROL}
+    config = ctx.params.get("config")
+    saved = {} if config is None else read_config(Path(config), command)
+    unknown = [key for key in saved if key not in typed]
+    if unknown:
+        raise InvalidInput(f"{config}: unknown option {unknown[0]!r}; `{command}` knows {', '.join(typed)}.")
+    return {**typed, **{name: value for name, value in saved.items() if not _explicit(ctx, name)}}, saved
 
 
 def read_config(path: Path, command: str) -> dict[str, Any]:

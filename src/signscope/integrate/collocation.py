@@ -62,6 +62,7 @@ class Stepper:
         self.system = system
         like = {"dtype": system.start.dtype, "device": system.start.device}
         self.nodes = torch.tensor(NODES, **like)
+        self.before = torch.tensor([*[1.0] * (NUM_NODES - 1), 1 - 1e-15], **like)
         self.to_monomial = monomial_inverse(NODES).to(**like)
         powers = torch.arange(NUM_NODES, **like)
         primitive = self.nodes[:, None] ** (powers + 1) / (powers + 1)

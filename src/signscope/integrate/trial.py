@@ -40,7 +40,8 @@ class Trial:
         self.lanes, self.time, self.length = lanes, time, length
         self.start_modes, self.start_risk = state.modes[lanes], state.risk[lanes]
         self.start_memory = None if state.memory is None else state.memory[lanes]
-        self.node_times = time[:, None] + length[:, None] * self.stepper.nodes
+        # The last node lies just before the end: a step that ends on a break-point must not see what comes after it.
+        self.node_times = (time[:, None] + length[:, None] * self.stepper.nodes) * self.stepper.before
         self.memory: Tensor | None = None
 
     def run(self, rtol: float) -> Tensor:

@@ -14,8 +14,6 @@ from signscope.problems.lanczos import Tridiagonal, lanczos
 
 BASIS_BYTES = 1.2e9  # of Lanczos vectors held at a time
 NO_STEPS_BELOW = 12
-_SPREAD_STEPS = 12  # for the small part of Ksig that is not linear
-_COLUMNS = 16  # of Ksig per probe where it has no product
 _RESIDUAL = 1e-3  # a Ritz vector this exact is taken as an eigenvector; what it costs is the square
 _MOST_TOP = 24
 CHECK = 8  # steps between two looks at convergence
@@ -131,7 +129,7 @@ def top_of(op: Symmetric, run: Tridiagonal) -> Top:
 
 @equation("signscope", "section 10, mu_g")
 def probe_measures(
-    op: Symmetric, top: Top, numbers: range, *, num_steps: int, with_spread: bool, steps_less: int = 0
+    op: Symmetric, top: Top, numbers: range, *, num_steps: int, steps_less: int = 0
 ) -> tuple[list[Measure], list[Measure], int]:
     r"""Noise measures from one random sign vector z each.
 
@@ -144,13 +142,12 @@ def probe_measures(
         top: What is known exactly.
         numbers: The probes' numbers: each has its own stream of the problem's seed.
         num_steps: Most Lanczos steps.
-        with_spread: Also the part of Ksig beyond its linearisation.
         steps_less: Steps left out for the second answer.
 
     Returns:
         Measures from all steps, from fewer steps, and the number of steps.
     """
-    signs = torch.stack([_signs(op, n) for n in numbers])
+    signs = torch.stack([sign_vector(op, n) for n in numbers])
     starts = signs.clone()
     if len(top.vectors):
         for start in starts:
@@ -164,14 +161,11 @@ def probe_measures(
     fine = [_corrected(op, top, run, lane, steps) for lane in range(len(numbers))]
     coarse = [_corrected(op, top, run, lane, max(steps - steps_less, 1)) for lane in range(len(numbers))]
     del run
-    if with_spread:
-        extra = _spread(op, numbers)
-        fine = [m.joined(e) for m, e in zip(fine, extra, strict=True)]
-        coarse = [m.joined(e) for m, e in zip(coarse, extra, strict=True)]
     return fine, coarse, steps
 
 
-def _signs(op: Symmetric, number: int) -> Tensor:
+def sign_vector(op: Symmetric, number: int) -> Tensor:
+    """The random signs of one probe, shape (d,)."""
     bits = stream(op.problem.seed, "probe", number).integers(0, 2, size=op.dim, dtype="int8")
     return torch.from_numpy(bits).double().mul_(2).sub_(1)
 
@@ -209,52 +203,6 @@ def _correction(theta: Tensor, base: Tensor, weights: Tensor, known: Tensor) -> 
     return torch.zeros_like(theta)
 
 
-@equation("signscope", "section 10, Ksig beyond its linearisation")
-def _spread(op: Symmetric, numbers: range) -> list[Measure]:
-    """Weights of tr E f(S), E = D^1/2 (arcsin C - C) D^1/2 off the diagonal, one unbiased estimate per probe.
-
-    Where Ksig has a product the probe is a random sign vector; else it is a random sign on a few random
-    coordinates, so that a few columns of K suffice.
-    """
-    assert op.root is not None
-    pairs = [_spread_probe(op, n) for n in numbers]
-    starts, images = (torch.stack(part) for part in zip(*pairs, strict=True))
-    run = lanczos(op.product, starts, num_steps=_SPREAD_STEPS, images=[images])
-    values, vectors = run.ritz()
-    found = []
-    for lane in range(len(numbers)):
-        theta, inner = values[lane].clamp(min=0), vectors[lane]
-        first = run.norms[lane] * inner[0]
-        weights = first * (inner.T @ run.along[0, lane])
-        base = first.square()
-        nothing = torch.zeros_like(theta)
-        weights = weights - base * (weights.sum() / base.sum().clamp(min=1e-300))  # tr E = 0
-        found.append(Measure(theta, nothing, nothing, weights))
-    return found
-
-
-def _spread_probe(op: Symmetric, number: int) -> tuple[Tensor, Tensor]:
-    """A start vector s and its image E s."""
-    assert op.root is not None
-    half, cov = op.root.sqrt(), op.problem.cov
-    signs = _signs(op, number + 1_000_000)
-    image = cov.sign_matvec(signs * half)
-    if image is not None:
-        linear = op.product(signs[None])[0] + (torch.pi / 2 - 1) * op.root * signs
-        return signs, image * half - linear
-    rng = stream(op.problem.seed, "columns", number)
-    chosen = torch.from_numpy(rng.choice(op.dim, size=min(_COLUMNS, op.dim), replace=False))
-    start, image = torch.zeros(op.dim, dtype=torch.float64), torch.zeros(op.dim, dtype=torch.float64)
-    size = (op.dim / len(chosen)) ** 0.5
-    for i in chosen.tolist():
-        corr = cov.columns(torch.tensor([i]))[0].div_(op.root).div_(float(op.root[i])).clamp_(-1, 1)
-        excess = torch.arcsin(corr).sub_(corr)
-        excess[i] = 0.0
-        start[i] = size * signs[i]
-        image.add_(excess, alpha=float(size * signs[i] * half[i]))
-    return start, image.mul_(half)
-
-
 def decayed(op: Symmetric, nodes: Tensor, weights: Tensor, *, top: float) -> Tensor:
     """Sums of weights exp(-s theta), shape (..., 60), for decays s from the fastest mode to the slow ones.
 
@@ -273,7 +221,7 @@ def start_settled(op: Symmetric) -> Callable[[Tridiagonal], bool]:
     """Whether the risk without noise has stood still over the last 8 steps, to 1e-4 down to 1e-6 of its start."""
 
     def settled(run: Tridiagonal) -> bool:
-        steps, top = run.diagonal.shape[1], _largest(run)
+        steps, top = run.diagonal.shape[1], largest_of(run)
         if steps <= CHECK:
             return False
         now, before = (decayed(op, *start_measure(op, run, n), top=top) for n in (steps, steps - CHECK))
@@ -286,7 +234,7 @@ def _noise_settled(op: Symmetric) -> Callable[[Tridiagonal], bool]:
     """Whether the noise measures have stood still over the last 8 steps, to 2e-5 of their totals."""
 
     def settled(run: Tridiagonal) -> bool:
-        steps, top = run.diagonal.shape[1], _largest(run)
+        steps, top = run.diagonal.shape[1], largest_of(run)
         if steps <= CHECK:
             return False
         now, before = (decayed(op, *_noise_weights(run, n), top=top) for n in (steps, steps - CHECK))
@@ -304,5 +252,6 @@ def _noise_weights(run: Tridiagonal, steps: int) -> tuple[Tensor, Tensor]:
     return theta, torch.stack(kinds, 1)
 
 
-def _largest(run: Tridiagonal) -> float:
+def largest_of(run: Tridiagonal) -> float:
+    """The largest Ritz value over all lanes."""
     return max(float(run.ritz()[0].max()), 1e-300)

@@ -21,13 +21,14 @@ from signscope.limits.probes import (
     symmetric,
     top_of,
 )
+from signscope.limits.probes_spread import spread_measures
 from signscope.problems import LeastSquares
 from signscope.problems.lanczos import lanczos
 
 _START_STEPS, _NOISE_STEPS = 160, 96
 _AIM, _AIM_LARGE = 3e-4, 1e-3  # standard error of the noise, against its total, at which no more probes are drawn
 _NUMBERS = 4_000_000  # probes times dim that are drawn at most, beyond the first ones
-_FIRST_LARGE, _FIRST, _MOST = 2, 4, 64
+_FIRST_LARGE, _FIRST, _MOST = 2, 8, 64
 _LARGE = 200_000
 _GROUPS = 8
 
@@ -90,7 +91,7 @@ def lanczos_quadrature(problem: LeastSquares, kernel: str, *, num_probes: int | 
         problem: The problem; its seed names the probes.
         kernel: sgd, signsgd or adam.
         num_probes: Number of probes; by default as many as bring their error to 0.03% of the noise (0.1% from
-            dim = 200,000 on), at most 64 and at most 4 million numbers, at least 2.
+            dim = 200,000 on), at most 64 and at most 4 million numbers, at least 8 (2).
 
     Raises:
         Unsupported: Twelve Lanczos vectors would not fit into 1.2 GB.
@@ -146,9 +147,12 @@ def _measures(op: Symmetric, kernel: str, top: Any, num_probes: int | None) -> t
             top,
             numbers,
             num_steps=steps_that_fit(op.dim, lanes, _NOISE_STEPS),
-            with_spread=kernel == "signsgd",
             steps_less=CHECK,
         )
+        if kernel == "signsgd":
+            extra = spread_measures(op, numbers)
+            joined = [[m.joined(e) for m, e in zip(*pair, strict=True)] for pair in zip(found[:2], extra, strict=True)]
+            found = (joined[0], joined[1], found[2])
         fine, coarse, steps = fine + found[0], coarse + found[1], max(steps, found[2])
         if num_probes is None and len(fine) >= first and _noise_error(op, kernel, fine) <= aim:
             break

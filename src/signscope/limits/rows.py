@@ -17,7 +17,7 @@ from signscope._core.errors import InvalidInput
 from signscope._core.status import OPTIMIZERS, Status
 from signscope._core.types import Matrix
 from signscope.limits.rows_adam import fluctuation
-from signscope.limits.rows_driver import ANCHOR_EVERY, MAX_TRIES, Driver, Track
+from signscope.limits.rows_driver import MAX_TRIES, Driver, Track
 from signscope.limits.rows_flow import State, System, View, relative_gap
 from signscope.limits.rows_moments import HasRows, RowMoments, prepare
 from signscope.limits.rows_stability import bias_at_optimum, max_stable_lr, stationary_covariance
@@ -32,7 +32,6 @@ FINEST = 1e-4  # smallest rtol acted on: the Gaussian closure itself is off by m
 BLOW_UP = 1e9  # growth over the start that ends a run
 MOMENTUM_UP_TO = 150  # dimension up to which Adam's momentum is part of the state (8 times the d^3 work)
 SETTLE_ERROR, SETTLED = 0.05, 1e-5  # step error on the way to the stationary state; relative change at it
-CORRECTED = 2e-3  # the same across a correction by all rows, each of which halves what is left
 SETTLE_TRIES = 150
 INSTANT = 1e9  # rate of a memory that follows at once
 UNSETTLED = (
@@ -170,15 +169,15 @@ def settle(
 
     The stationary state solves m(mu, Sigma) = 0 together with lr (H Sigma + Sigma H') = (lr^2/d) E[u u']; it is
     reached by following the flow from the target with ever longer steps, except SGD's, which is linear and solved
-    exactly. For signSGD mu is not the target
-    where the noise depends on x; for SGD and Adam m = 0 only at the least-squares solution.
+    exactly. For signSGD mu is not the target where the noise depends on x, and its averages run over all rows, block
+    by block; for SGD and Adam m = 0 only at the least-squares solution.
 
     Args:
         rows: Data set, or the result of `prepare`.
         optimizer: "sgd", "signsgd" or "adam".
         lr: Constant rate.
         betas: Adam's.
-        max_rows: Rows the averages run over; where there are more, a random subset.
+        max_rows: Rows the averages of SGD and Adam run over; where there are more, a random subset.
         seed: Seed of that subset.
     """
     who = "limits.rows.settle"
@@ -324,16 +323,15 @@ def _bias_floor(system: System, last: View | None, horizon: float) -> float:
 
 def _settle(system: System, view: View) -> View | None:
     """The stationary view, reached with ever longer steps; None where it is not reached."""
-    driver = Driver(system, SETTLE_ERROR, max(0.1 * view.state.time, 0.5 / system.data.dim), keep=0.5)
-    corrected = system.data.is_subset and system.optimizer == "signsgd"
+    system = replace(system, all_rows=True)  # a correction now and then will not do where slow directions decide
+    driver = Driver(system, SETTLE_ERROR, max(0.1 * view.state.time, 0.5 / system.data.dim))
     while driver.evaluations < SETTLE_TRIES:
         before = view
         following = driver.advance(view, math.inf)
         if following is None:
             return None
         view = following
-        if view.state.time <= 2 * before.state.time or (corrected and driver.accepted % ANCHOR_EVERY != 1):
-            continue
-        if relative_gap(before.parts, view.parts) < (CORRECTED if corrected else SETTLED):
+        long = view.state.time > 2 * before.state.time
+        if long and relative_gap(before.parts, view.parts) < SETTLED:
             return view
     return None

@@ -48,11 +48,10 @@ class Driver:
         system: The flow.
         tolerance: Largest accepted error of a step, relative to the quantity.
         first: Length of the first step, steps/dim.
-        keep: Share of an old correction by all rows that stays in the new one; 0 follows a curve, 1/2 settles.
     """
 
-    def __init__(self, system: System, tolerance: float, first: float, *, keep: float = 0.0) -> None:
-        self.system, self.tolerance, self.span, self.keep = system, tolerance, first, keep
+    def __init__(self, system: System, tolerance: float, first: float) -> None:
+        self.system, self.tolerance, self.span = system, tolerance, first
         self.evaluations = self.tries = self.accepted = 0
 
     def advance(self, begin: View, limit: float, track: Track | None = None) -> View | None:
@@ -82,7 +81,7 @@ class Driver:
 
     def _anchored(self, view: View) -> View:
         """The same state, its moments corrected by an average over all rows."""
-        system = self.system.anchored(view, keep=self.keep)
+        system = self.system.anchored(view)
         if system is self.system:
             return view
         self.system = system

@@ -89,6 +89,7 @@ class System:
             taken to act at once. Unused by the others.
         uneven: What fluctuations of Adam's second moment do, where its memory is short.
         once: Whether each row is drawn once, not with replacement.
+        all_rows: Whether every average of the sign runs over all rows, block by block.
         offset: What all rows add to drift and jacobian of the sign, which the averages take from a subset.
     """
 
@@ -100,6 +101,7 @@ class System:
     forget: tuple[float, float] = (math.inf, math.inf)
     uneven: Fluctuation | None = None
     once: bool = False
+    all_rows: bool = False
     offset: tuple[Tensor, Tensor] | None = None
 
     @property
@@ -125,23 +127,19 @@ class System:
             state = replace(state, response=torch.zeros_like(state.cov))
         return self.view(state, raw)
 
-    def anchored(self, view: View, *, keep: float = 0.0) -> "System":
+    def anchored(self, view: View) -> "System":
         """The same flow, drift and jacobian of the sign corrected by an average over all rows at ``view``.
 
         On a subset of n rows the inverse of H is too large by a share of order d/n, and the zero of m lies at a
         random distance of order sqrt(d/n) from that of all rows; neither averages out. The difference to all rows
-        hardly moves with the state, so one average over all rows serves for several steps. ``keep`` is the share of
-        the correction so far that stays.
+        hardly moves with the state, so one average over all rows serves for several steps.
         """
-        if self.data.whole is None or self.optimizer != "signsgd":
+        if self.data.whole is None or self.optimizer != "signsgd" or self.all_rows:
             return self
         mean, cov, floor = view.state.mean, view.state.cov, self._floor(view.state.time)
         own = self.data.sign_local(mean, cov, floor)
         drift, jacobian = self.data.whole.sign_drift(mean, cov, floor)
-        push, bend = drift - own.drift, jacobian - own.jacobian
-        if self.offset is not None:
-            push, bend = push.lerp(self.offset[0], keep), bend.lerp(self.offset[1], keep)
-        return replace(self, offset=(push, bend))
+        return replace(self, offset=(drift - own.drift, jacobian - own.jacobian))
 
     def parts(self, state: State) -> tuple[float, float]:
         """The two parts of the quantity: mu'Q mu and tr(Q Sigma)."""
@@ -155,7 +153,11 @@ class System:
         mean, cov = state.mean[:d], state.cov[:d, :d]
         if self.optimizer != "signsgd":
             return self.data.gradient_local(mean, cov, between=self.once)
-        local = self.data.sign_local(mean, cov, self._floor(state.time), between=self.once)
+        floor, whole = self._floor(state.time), self.data.whole
+        if self.all_rows and whole is not None:
+            drift, jacobian = whole.sign_drift(mean, cov, floor)
+            return Local(drift, jacobian, self.data.sign_second, torch.zeros_like(mean))
+        local = self.data.sign_local(mean, cov, floor, between=self.once)
         if self.offset is None:
             return local
         return replace(local, drift=local.drift + self.offset[0], jacobian=local.jacobian + self.offset[1])

@@ -29,8 +29,9 @@ def as_loss(who: str, loss_fn: Any) -> Loss:
     """
     if not callable(loss_fn):
         raise InvalidInput(f"{who}: `loss_fn` must be a function loss_fn(model, batch), got {loss_fn!r}.")
+    given: Any = loss_fn
     if not isinstance(loss_fn, nn.Module) and getattr(loss_fn, "__module__", "") != "torch.nn.functional":
-        return loss_fn
+        return given
 
     def criterion(model: Any, batch: Any) -> Tensor:
         if not isinstance(batch, list | tuple) or len(batch) != 2:
@@ -38,7 +39,7 @@ def as_loss(who: str, loss_fn: Any) -> Loss:
                 f"{who}: the criterion needs batches (inputs, targets), got {type(batch).__name__}. Give a function "
                 "loss_fn(model, batch) instead."
             )
-        return loss_fn(model(batch[0]), batch[1])
+        return given(model(batch[0]), batch[1])
 
     return criterion
 
@@ -94,8 +95,11 @@ def gradient(who: str, value: Tensor, layers: Sequence[Layer], *, scale: float =
         torch.zeros_like(layer.param) if grad is None else grad.to_dense() if grad.is_sparse else grad
         for layer, grad in zip(layers, grads, strict=True)
     ]
-    return dense if scale == 1 else [grad.float().div_(scale) if grad.dtype != torch.float64 else grad / scale
-                                     for grad in dense]
+    return (
+        dense
+        if scale == 1
+        else [grad.float().div_(scale) if grad.dtype != torch.float64 else grad / scale for grad in dense]
+    )
 
 
 def _autograd(who: str, value: Tensor, layers: Sequence[Layer]) -> tuple[Tensor | None, ...]:
@@ -136,5 +140,7 @@ def check_deterministic(who: str, loss: Loss, model: nn.Module, batch: Any, *, m
 
 def all_finite(tensors: Sequence[Tensor]) -> bool:
     """Whether no entry is NaN or infinite; reads the data once unless a sum overflows."""
-    sums = torch.stack([tensor.sum(dtype=torch.float64 if tensor.is_cpu else torch.float32).cpu() for tensor in tensors])
+    sums = torch.stack(
+        [tensor.sum(dtype=torch.float64 if tensor.is_cpu else torch.float32).cpu() for tensor in tensors]
+    )
     return bool(sums.isfinite().all()) or all(bool(tensor.isfinite().all()) for tensor in tensors)

@@ -14,7 +14,7 @@ from signscope._core import checks
 from signscope._core.errors import InvalidInput, SignscopeWarning
 from signscope._core.progress import Meter, as_meter
 from signscope.measure import gathering
-from signscope.measure.batches import count_rows, to_device
+from signscope.measure.batches import count_rows, cut_rows, to_device
 from signscope.measure.layers import Layer, frozen_names, layers_of, unwrapped
 from signscope.measure.losses import (
     MODES,
@@ -53,7 +53,7 @@ def gradient_noise(
     weights: Callable[[Any], float] | None = None,
     autocast: torch.dtype | None = None,
     loss_scale: float = 1.0,
-    num_tracked: int = 2**14,
+    num_tracked: int = 2**13,
     chunk: int | None = None,
     process_group: Any = "auto",
     seed: int = 0,
@@ -100,19 +100,13 @@ def gradient_noise(
         ``samples="each"`` also the gradients of ``chunk`` samples. Time: the passes plus five reads or writes of the
         statistics per batch. Batches with a non-finite loss or gradient are counted and left out.
     """
-    who = WHO
-    asked = checks.integer(who, "num_batches", num_batches, minimum=1)
-    checks.one_of(who, "samples", samples, ("batches", "each"))
-    checks.one_of(who, "mode", mode, MODES)
-    followed = checks.integer(who, "num_tracked", num_tracked, minimum=0)
-    scale = checks.positive(who, "loss_scale", loss_scale)
-    size = None if chunk is None else checks.integer(who, "chunk", chunk, minimum=1)
+    asked = _checked(num_batches, samples, mode, num_tracked, loss_scale, chunk)
     if weights is not None and samples == "each":
-        raise InvalidInput(f"{who}: `weights` belong to batches; with samples='each' every sample weighs the same.")
-    loss = as_loss(who, loss_fn)
+        raise InvalidInput(f"{WHO}: `weights` belong to batches; with samples='each' every sample weighs the same.")
     inner = unwrapped(model)
-    layers = layers_of(who, inner, num_tracked=followed, seed=seed)
-    run = _Run(loss, inner, layers, mode, weights, autocast, scale, samples == "each", size, asked)
+    layers = layers_of(WHO, inner, num_tracked=num_tracked, seed=seed)
+    loss = as_loss(WHO, loss_fn)
+    run = _Run(loss, inner, layers, mode, weights, autocast, loss_scale, samples == "each", chunk, asked)
     run.rank, run.size, group = gathering.world(process_group)
     error: BaseException | None = None
     try:
@@ -122,9 +116,19 @@ def gradient_noise(
         if group is None:
             raise
         error = failure
-    gathering.agree(who, error, group)
+    gathering.agree(WHO, error, group)
     gathering.merge_(run.state, group)
     return _report(run, gathering.exchanged(run.notes(), group), seed=seed, frozen=len(frozen_names(inner)))
+
+
+def _checked(num_batches: int, samples: str, mode: str, num_tracked: int, loss_scale: float, chunk: int | None) -> int:
+    checks.one_of(WHO, "samples", samples, ("batches", "each"))
+    checks.one_of(WHO, "mode", mode, MODES)
+    checks.integer(WHO, "num_tracked", num_tracked, minimum=0)
+    checks.positive(WHO, "loss_scale", loss_scale)
+    if chunk is not None:
+        checks.integer(WHO, "chunk", chunk, minimum=1)
+    return checks.integer(WHO, "num_batches", num_batches, minimum=1)
 
 
 @dataclass(eq=False)
@@ -198,6 +202,12 @@ class _Run:
     def _samples(self, batch: Any, place: int) -> float | None:
         with torch.no_grad():
             value = float(evaluate(WHO, self.loss, self.model, batch))
+        if not math.isfinite(value):
+            self._finite(value, [])
+            return None
+        if not self.used:  # vmap would give zeros where the loss does not depend on the parameters
+            with torch.enable_grad():
+                gradient(WHO, evaluate(WHO, self.loss, self.model, cut_rows(batch, 0, 1)), self.layers)
         for first, grads in sample_gradients(WHO, self.loss, self.model, batch, self.layers, chunk=self.chunk):
             if not self._finite(value, grads):  # of these few samples; the others of the batch count
                 continue
@@ -243,9 +253,7 @@ def _report(run: _Run, notes: Sequence[tuple[Any, ...]], *, seed: int, frozen: i
     bodies = [index for index, layer in enumerate(run.layers) if not layer.embedding]
     return NoiseReport(
         layers=tuple(
-            summarised(
-                sums[i], columns[i], state, name=layer.name, shape=layer.param.shape, embedding=layer.embedding
-            )
+            summarised(sums[i], columns[i], state, name=layer.name, shape=layer.param.shape, embedding=layer.embedding)
             for i, layer in enumerate(run.layers)
         ),
         overall=together("overall", range(len(run.layers))),
@@ -273,7 +281,9 @@ def _report(run: _Run, notes: Sequence[tuple[Any, ...]], *, seed: int, frozen: i
 
 def _check_count(state: GradientState, used: int, refused: int, asked: int, where: str) -> None:
     """Refuse what cannot carry an estimate; warn where the loader was short."""
-    reason = f" {refused} of {used + refused} batches had a non-finite loss or gradient (first: {where})." if refused else ""
+    reason = (
+        f" {refused} of {used + refused} batches had a non-finite loss or gradient (first: {where})." if refused else ""
+    )
     if state.num_gradients < LEAST or int(state.counts.min()) < 2:
         raise InvalidInput(
             f"{WHO}: needs at least {LEAST} gradients, two in each of {GROUPS} groups, got {state.num_gradients}."

@@ -10,7 +10,7 @@ PIECE = 2**18
 def add_value_(mean: Tensor, m2: Tensor, value: Tensor, *, weight: float, total: float) -> None:
     r"""Take ``value`` with ``weight`` into a weighted mean and sum of squared deviations, in place.
 
-    $$ \delta = g - m, \quad m \mathrel{+}= \tfrac{w}{W}\,\delta, \quad M_2 \mathrel{+}= w(1 - \tfrac{w}{W})\,\delta^2 $$
+    $$ \delta = g - m, \quad m \mathrel{+}= \tfrac{w}{W}\delta, \quad M_2 \mathrel{+}= w(1 - \tfrac{w}{W})\delta^2 $$
 
     Args:
         mean: Mean so far.

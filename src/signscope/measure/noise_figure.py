@@ -59,7 +59,7 @@ def _densities(ax: "Axes", report: "NoiseReport") -> None:
         ax.set_ylabel("layer, in order")
     ax.invert_yaxis()
     ax.set_xlim(0, 1.04)
-    ax.set_xlabel("noise density φ(σ), dimensionless")
+    ax.set_xlabel(r"noise density $\phi(\sigma)$, dimensionless")
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1.01), ncols=4, fontsize=8.5, frameon=False, borderaxespad=0.0)
     _bare(ax)
 
@@ -74,7 +74,9 @@ def _ratios(ax: "Axes", report: "NoiseReport") -> None:
         ax.axvline(level, color=_INK, lw=0.9, ls=(0, (4, 2)))
     ax.axvline(report.resolution, color="#999999", lw=0.9, ls=(0, (1, 2)))
     marks = ax.get_xaxis_transform()
-    ax.text(report.resolution, 0.98, "not resolved ", ha="right", va="top", fontsize=8, color="#777777", transform=marks)
+    ax.text(
+        report.resolution, 0.98, "not resolved ", ha="right", va="top", fontsize=8, color="#777777", transform=marks
+    )
     one, two, three = (100 * share for share in report.phases)
     ax.set_title(f"phase 3: {three:.0f}%   phase 2: {two:.0f}%   phase 1: {one:.0f}%", fontsize=9.5, color=_INK)
     used = [edge for edge, count in zip(edges, counts, strict=False) if count]

@@ -54,8 +54,8 @@ def _notes(report: "NoiseReport") -> list[str]:
     )
     if whole.tails.asymmetry > 0.05:
         lines.append(
-            f"The noise is not symmetric (asymmetry {whole.tails.asymmetry:.2g}): signSGD with small batches stops where "
-            "the median of the gradient is 0, not its mean."
+            f"The noise is not symmetric (asymmetry {whole.tails.asymmetry:.2g}): signSGD with small batches stops "
+            "where the median of the gradient is 0, not its mean."
         )
     return lines
 

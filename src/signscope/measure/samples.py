@@ -15,17 +15,15 @@ AT_ONCE = 2**24
 """Numbers of per-sample gradients held at a time."""
 
 
-class _Stateless:
-    """The model with other parameters; everything but the call is that of the model."""
+class _LossOf(nn.Module):
+    """The loss as a module around the model, so that other parameters reach every part of it, however it is called."""
 
-    def __init__(self, model: nn.Module, values: dict[str, Tensor]) -> None:
-        self._model, self._values = model, values
+    def __init__(self, who: str, loss: Loss, model: nn.Module) -> None:
+        super().__init__()
+        self.who, self.loss, self.model = who, loss, model
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return torch.func.functional_call(self._model, self._values, args, kwargs)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
+    def forward(self, batch: Any) -> Tensor:
+        return evaluate(self.who, self.loss, self.model, batch)
 
 
 def sample_gradients(
@@ -45,14 +43,15 @@ def sample_gradients(
         Number of the first sample, and gradients by layer, shape (samples, ...).
 
     Raises:
-        Unsupported: The model does not work under ``torch.func.vmap`` (batch norm in train mode, data-dependent shapes).
+        Unsupported: The model does not work under ``torch.func.vmap`` (batch norm in train mode, say).
     """
-    values = {layer.name: layer.param.detach() for layer in layers}
+    values = {f"model.{layer.name}": layer.param.detach() for layer in layers}
+    whole = _LossOf(who, loss, model)
     rows = count_rows(who, batch)
 
     def loss_of(values: dict[str, Tensor], sample: Any) -> Tensor:
         alone = map_tensors(lambda tensor: tensor.unsqueeze(0), sample)
-        return evaluate(who, loss, _Stateless(model, values), alone)
+        return torch.func.functional_call(whole, values, (alone,))
 
     each = torch.func.vmap(torch.func.grad(loss_of), in_dims=(None, 0), randomness="different")
     size = chunk or max(1, min(rows, AT_ONCE // sum(layer.dim for layer in layers)))
@@ -67,4 +66,4 @@ def sample_gradients(
                 f"{who}: per-sample gradients need torch.func.vmap over the model, which failed: {reason} Use "
                 "samples='batches', which needs no per-sample gradients."
             ) from error
-        yield start, [grads[layer.name] for layer in layers]
+        yield start, [grads[f"model.{layer.name}"] for layer in layers]

@@ -13,7 +13,7 @@ LOW, HIGH, PER_DECADE = -4, 4, 10
 NUM_BINS = (HIGH - LOW) * PER_DECADE + 2
 """Bins of log10 |z|, ten per decade from 1e-4 to 1e4; the first holds all below, the last all above."""
 FAST, SLOW = 1.5 * math.sqrt(2), math.sqrt(2)
-"""|z| from which signs are nearly certain (|Y| > 3/2), and below which they are mostly noise (|Y| < 1); Y = z/sqrt(2)."""
+"""|z| from which signs are nearly certain (|Y| > 3/2), below which mostly noise (|Y| < 1); Y = z/sqrt(2)."""
 
 
 class Phases(NamedTuple):
@@ -45,8 +45,8 @@ def count_ratios(mean: Tensor, std: Tensor) -> Ratios:
     r"""Sort coordinates by $|z_i| = |\text{mean}_i| / \text{std}_i$.
 
     Phase 1 has $|Y| > 3/2$ with $Y = z/\sqrt2$ (signs certain: the step does not depend on the noise), phase 2 lies
-    between, phase 3 has $|Y| < 1$ (signs nearly random: the mean step is $\sqrt{2/\pi}\,z$, linear in the gradient). The
-    thresholds belong to Y, not to z.
+    between, phase 3 has $|Y| < 1$ (signs nearly random: the mean step is $\sqrt{2/\pi}\,z$, linear in the gradient).
+    The thresholds belong to Y, not to z.
 
     Args:
         mean: Mean gradient, shape (d,).
@@ -56,9 +56,7 @@ def count_ratios(mean: Tensor, std: Tensor) -> Ratios:
     z = (mean[there].abs() / std[there]).clamp(min=1e-30, max=1e30)
     index = ((torch.log10(z) - LOW) * PER_DECADE).floor().clamp(-1, NUM_BINS - 2).long() + 1
     one, three = int((z > FAST).sum()), int((z < SLOW).sum())
-    return Ratios(
-        torch.bincount(index, minlength=NUM_BINS).cpu(), torch.tensor([one, z.numel() - one - three, three])
-    )
+    return Ratios(torch.bincount(index, minlength=NUM_BINS).cpu(), torch.tensor([one, z.numel() - one - three, three]))
 
 
 def shares(counts: Tensor) -> Phases:

@@ -18,7 +18,7 @@ class GradientState:
     """What is kept of the gradients seen so far.
 
     Memory: mean and squared deviations by group, 2 x 4 numbers per parameter: 32 bytes in float32, 64 for parameters
-    in float64. Gradients in half precision are summed in float32. Beyond that 4 bytes per followed coordinate and batch.
+    in float64. Gradients in half precision are summed in float32. Also 4 bytes per followed coordinate and batch.
 
     Args:
         layers: What is measured.
@@ -122,6 +122,4 @@ def _add_rows(mean: Tensor, m2: Tensor, rows: Tensor, before: float) -> None:
         part = rows[:, cut].to(mean.dtype)
         centre = part.mean(0)
         squares = ((part - centre) ** 2).sum(0)
-        add_part_(
-            mean[cut], m2[cut], part_mean=centre, part_m2=squares, part_weight=float(len(rows)), weight=before
-        )
+        add_part_(mean[cut], m2[cut], part_mean=centre, part_m2=squares, part_weight=float(len(rows)), weight=before)

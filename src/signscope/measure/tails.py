@@ -18,8 +18,9 @@ class Shape:
         kurtosis: Mean kurtosis of a batch gradient over coordinates; 3 for a Gaussian.
         hill: Hill's estimate of the tail exponent from the top percent of residuals: P(|residual| > x) ~ x^-hill.
             Light tails give a large number (about 7 for a Gaussian), not infinity; 2 and below means no variance.
-        hill_stderr: hill / sqrt(number in the tail); coordinates of one batch are not independent, so it is a lower bound.
-        asymmetry: Root mean square over coordinates of P(above the mean) - P(below the mean); 0 for symmetric noise.
+        hill_stderr: hill / sqrt(number in the tail); a lower bound, as coordinates of a batch are not independent.
+        asymmetry: Root mean square over coordinates of P(above the mean) - P(below the mean); 0 for symmetric noise,
+            and where it lies within three standard errors of that.
     """
 
     kurtosis: float = math.nan
@@ -55,9 +56,10 @@ def _hill(values: Tensor) -> tuple[float, float]:
 
     The standard deviation as unit would cap residuals at the root of the number of batches.
     """
-    away = (values - values.median(0).values).abs()
-    unit = away.median(0).values
-    scaled = (away[:, unit > 0] / unit[unit > 0]).reshape(-1)
+    columns = values.T.contiguous()  # medians along contiguous memory take a tenth of the time
+    away = (columns - columns.median(1).values[:, None]).abs()
+    unit = away.median(1).values
+    scaled = (away[unit > 0] / unit[unit > 0, None]).reshape(-1)
     count = int(TOP * scaled.numel())
     if count < 10:
         return math.nan, math.nan
@@ -70,4 +72,6 @@ def _asymmetry(values: Tensor) -> float:
     """Product of independent halves, each against its own mean: zero on average for symmetric noise."""
     halves = (values[0::2], values[1::2])
     signs = [torch.sign(half - half.mean(0)).mean(0) for half in halves]
-    return math.sqrt(max(0.0, float((signs[0] * signs[1]).mean())))
+    squares = signs[0] * signs[1]
+    mean, stderr = float(squares.mean()), float(squares.std()) / math.sqrt(len(squares)) if len(squares) > 1 else 0.0
+    return math.sqrt(mean) if mean > 3 * stderr else 0.0

@@ -2,5 +2,6 @@
 
 from signscope.plots.panels import Panel, plot_panels
 from signscope.plots.risk import plot_risk
+from signscope.plots.schedules import plot_schedules
 
-__all__ = ["Panel", "plot_panels", "plot_risk"]
+__all__ = ["Panel", "plot_panels", "plot_risk", "plot_schedules"]

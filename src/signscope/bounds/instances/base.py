@@ -26,7 +26,7 @@ class Instance(ABC):
 
     @abstractmethod
     def value(self, x: Tensor) -> Tensor:
-        """f at every point, (runs,)."""
+        """Values at every point, (runs,)."""
 
     @abstractmethod
     def gradient(self, x: Tensor) -> Tensor:

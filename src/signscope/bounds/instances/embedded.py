@@ -50,7 +50,7 @@ class Embedded(Instance):
         return torch.diagonal(self.rotation @ matrices[..., : len(self.rotation)], dim1=-2, dim2=-1)
 
     def value(self, x: Tensor) -> Tensor:
-        """F, (runs,)."""
+        """Values, (runs,)."""
         return self.inner.value(self.diagonal(x))
 
     def gradient(self, x: Tensor) -> Tensor:

@@ -12,6 +12,9 @@ from signscope._core.equations import equation
 from signscope.bounds.constants import Constants
 from signscope.bounds.instances.base import Instance
 
+ON_GRID = 1e-9
+"""Points so near to the grid, in cells, count as on it: SGD would amplify their rounding by |1 - lr L/q| per step."""
+
 
 @equation("tao2026", "groove function and stalling oracle of the lower bounds")
 class Groove(Instance):
@@ -111,5 +114,6 @@ class Groove(Instance):
 
     def _cell(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Number of the cell, at most ``num_cells``, and the way from its left end."""
-        cell = torch.floor(x / self.spacing).clamp(0, self.num_cells)
-        return cell, x - cell * self.spacing
+        cell = torch.floor(x / self.spacing + ON_GRID).clamp(0, self.num_cells)
+        inside = x - cell * self.spacing
+        return cell, torch.where(inside.abs() <= ON_GRID * self.spacing, 0.0, inside)

@@ -14,13 +14,12 @@ from signscope.bounds.lower import sgd_lower_at
 
 
 @equation("signscope", "stuck instance of SGD")
-def stuck_sgd(
-    constants: Constants, *, lr: float, batch_size: int = 1, noise: Sequence[float] | None = None
-) -> Groove:
+def stuck_sgd(constants: Constants, *, lr: float, batch_size: int = 1, noise: Sequence[float] | None = None) -> Groove:
     r"""Grooves without net drop on whose grid SGD stays for ever.
 
     $$ L_i = L\sigma_i^2/\sigma_2^2, \quad \epsilon_i = \sigma_i\sqrt{\eta L_i/(4B)}, \quad
-       q_i = \frac{\epsilon_i^2}{\sigma_i^2+\epsilon_i^2}, \quad h_i = \frac{\eta\epsilon_i}{q_iB} \ge 4\epsilon_i/L_i $$
+       q_i = \frac{\epsilon_i^2}{\sigma_i^2+\epsilon_i^2}, \quad
+       h_i = \frac{\eta\epsilon_i}{q_iB} \ge 4\epsilon_i/L_i $$
 
     All slopes shrink by one factor where $\Delta = \eta\sigma_2^2/(8B)$ would be more than there is. For
     $\eta \ge 4/L$ one noiseless coordinate with $\epsilon = \sqrt{2L\Delta}$, $h = \eta\epsilon$ does it.

@@ -52,12 +52,14 @@ def hard_signsgd(
     lengths = grid if num_cells is None else [checks.integer("hard_signsgd", "num_cells", num_cells, minimum=0)]
     tried = [(_expected_minimum(constants, h, steps, batch, int(n)), int(n)) for n in lengths]
     stated, cells = max(tried)
-    sigmas = np.ones(1) if noise is None else np.asarray([checks.non_negative("hard_signsgd", "noise", s) for s in noise])
+    sigmas = (
+        np.ones(1) if noise is None else np.asarray([checks.non_negative("hard_signsgd", "noise", s) for s in noise])
+    )
     shares = sigmas / sigmas.sum()
     return Groove(
         _slope(constants, h, cells) * shares,
         smoothness=constants.descent * shares,
-        spacing=np.full(len(shares), h),
+        spacing=[h] * len(shares),
         num_cells=cells,
         noise=constants.noise_l1 * shares,
         together=True,

@@ -35,7 +35,7 @@ def follow(
         batch_size: Samples B per gradient.
         init_batch: Samples averaged at the first point by signum and ssvr (B_0).
         num_runs: Independent runs.
-        seed: Of the samples.
+        seed: Of the samples, which are the same for every method where batches are.
 
     Returns:
         (T, runs): l1 (muon: nuclear) norm at $x_0, \dots, x_{T-1}$, before each update.
@@ -43,7 +43,7 @@ def follow(
     checks.one_of("follow", "method", method, METHODS)
     steps = checks.integer("follow", "num_steps", num_steps, minimum=1)
     runs = checks.integer("follow", "num_runs", num_runs, minimum=1)
-    rng = stream(checks.integer("follow", "seed", seed, minimum=0), "instances", method)
+    rng = stream(checks.integer("follow", "seed", seed, minimum=0), "instances")
     x = instance.start.expand(runs, *instance.start.shape)
     rate = torch.as_tensor(lr, dtype=torch.float64).reshape(-1, *[1] * instance.start.ndim)
     estimate, previous = torch.zeros_like(x), x
@@ -52,8 +52,10 @@ def follow(
         norms[step] = instance.norm(instance.gradient(x))
         size = init_batch if step == 0 and method in ("signum", "ssvr") else batch_size
         sample = instance.draw(rng, runs, batch_size=size)
-        estimate = instance.sampled(x, sample) if step == 0 else _estimate(
-            method, instance, sample, (x, previous), estimate, beta
+        estimate = (
+            instance.sampled(x, sample)
+            if step == 0
+            else _estimate(method, instance, sample, (x, previous), estimate, beta)
         )
         previous, x = x, x - rate * _direction(method, estimate)
     return norms

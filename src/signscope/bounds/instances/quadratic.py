@@ -74,7 +74,7 @@ class Quadratic(Instance):
         )
 
     def value(self, x: Tensor) -> Tensor:
-        """f, (runs,)."""
+        """Values, (runs,)."""
         return (x * self.gradient(x)).sum(-1) / 2
 
     def gradient(self, x: Tensor) -> Tensor:
@@ -94,7 +94,9 @@ class Quadratic(Instance):
         return self.gradient(x) + sample
 
 
-def sharp_coordinates(dim: int, *, num_sharp: int = 1, noise: float = 0.0, start: float = 1.15) -> Quadratic:
+def sharp_coordinates(
+    dim: int, *, num_sharp: int = 1, noise: float = 0.0, start: float | np.ndarray = 1.15
+) -> Quadratic:
     r"""The quadratic on which SGD pays for density: few sharp, noisy coordinates and many flat, quiet ones.
 
     $$ L_i = \frac1{2k},\; \sigma_i = \frac{\sigma_2}{\sqrt k} \text{ for } i \le k, \qquad
@@ -107,7 +109,7 @@ def sharp_coordinates(dim: int, *, num_sharp: int = 1, noise: float = 0.0, start
         dim: Coordinates d.
         num_sharp: Sharp ones k, below d.
         noise: $\sigma_2$.
-        start: All coordinates of the first point.
+        start: First point (d,), or one number for all coordinates.
     """
     dim = checks.integer("sharp_coordinates", "dim", dim, minimum=2)
     few = checks.integer("sharp_coordinates", "num_sharp", num_sharp, minimum=1)
@@ -116,6 +118,6 @@ def sharp_coordinates(dim: int, *, num_sharp: int = 1, noise: float = 0.0, start
     sharp = np.arange(dim) < few
     return Quadratic(
         np.where(sharp, 0.5 / few, 0.5 / (dim - few)),
-        start=np.full(dim, float(start)),
+        start=np.broadcast_to(np.asarray(start, dtype=float), (dim,)).copy(),
         noise=np.where(sharp, noise / math.sqrt(few), 0.0),
     )

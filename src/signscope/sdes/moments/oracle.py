@@ -47,7 +47,7 @@ def expected(
 
     SignSGD in one dimension, any loss and continuous noise, without decay and schedule: the exact law (chain). On a
     quadratic: SGD exactly under any noise with a variance; signSGD under Gaussian noise by a Gaussian closure;
-    RMSprop(W) and Adam(W) with V replaced by its mean, which gives the mean loss and a variance without V's fluctuations.
+    RMSprop(W) and Adam(W) with V replaced by its mean: the mean loss, and a variance without V's fluctuations.
 
     Returns:
         An `Ensemble` whose curve has no error bars; ``provenance["method"]`` is one of `METHODS`.

@@ -1,0 +1,81 @@
+"""What can go wrong between workers: lost ones, corrupt scales, parameters that differ."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from signscope._core.errors import InvalidInput, SignscopeError
+
+
+class WorkerLost(SignscopeError, RuntimeError):
+    """A worker died, hung beyond the timeout, or left the group; no step was taken from what it sent."""
+
+
+def lost(who: str, *, rank: int, size: int, step: int, doing: str, timeout: float | None, cause: object) -> WorkerLost:
+    """The error that a survivor raises."""
+    waited = "the timeout of the process group" if timeout is None else f"{timeout:g} s"
+    return WorkerLost(
+        f"{who}: rank {rank} of {size} got no answer from another worker in step {step} ({doing}, limit: {waited}): a "
+        "worker died, hangs, or runs other code. This step was not taken. Stop all workers, start them again (torchrun "
+        f"does with --max-restarts) and continue from the last checkpoint. Cause: {_first_line(cause)}"
+    )
+
+
+def mend_scales(scales: Tensor, *, limit: float | None) -> tuple[Tensor, int]:
+    """Scales that can do no harm, and how many had to be changed.
+
+    A scale that is NaN, infinite or negative becomes 0, so that the block of that message counts for nothing; one
+    above ``limit`` becomes ``limit``, which bounds the error that a corrupt message leaves in an average.
+
+    Args:
+        scales: As received, any shape.
+        limit: Largest scale that is believed; None believes every finite one.
+    """
+    good = scales.isfinite() & (scales >= 0)
+    fine = good if limit is None else good & (scales <= limit)
+    if bool(fine.all()):
+        return scales, 0
+    mended = torch.where(good, scales, torch.zeros_like(scales))
+    if limit is not None:
+        mended.clamp_(max=limit)
+    return mended, int((~fine).sum())
+
+
+def digest(parts: Iterable[object]) -> int:
+    """Number of 62 bits that differs when any of the parts (tensors by their bytes, the rest by text) does."""
+    seen = hashlib.blake2b(digest_size=8)
+    for part in parts:
+        if isinstance(part, Tensor):
+            flat = part.detach().contiguous().view(-1).cpu()
+            seen.update(flat.view(torch.uint8).numpy().data if flat.numel() else b"")
+        else:
+            seen.update(repr(part).encode())
+        seen.update(b";")
+    return int.from_bytes(seen.digest(), "little") >> 2
+
+
+def refuse_differences(who: str, names: Sequence[str], rows: Tensor) -> None:
+    """Raises when the workers do not agree.
+
+    Args:
+        who: Name of the optimizer.
+        names: What each column is.
+        rows: Digests, one row per worker.
+
+    Raises:
+        InvalidInput: A column is not constant; the message names it and the workers that differ from the first.
+    """
+    for index, name in enumerate(names):
+        other = (rows[:, index] != rows[0, index]).nonzero().view(-1).tolist()
+        if other:
+            raise InvalidInput(
+                f"{who}: {name} of rank {', '.join(map(str, other))} differ from those of rank 0. Every worker must "
+                "start from the same model (same seed, or broadcast the state of rank 0), with the same options."
+            )
+
+
+def _first_line(cause: object) -> str:
+    text = str(cause).strip().splitlines()
+    return f"{type(cause).__name__}: {text[0][:200] if text else ''}"

@@ -1,0 +1,172 @@
+"""What a distributed method is: a worker's estimate, its message, the answer of the owner of a slice, the update."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from signscope._core.private_stream import SERVER, private_stream
+from signscope.optim.distributed.buckets import Bucket
+from signscope.optim.distributed.packing import Tie, pack, pack_signs, parity, unpack_signs, unpack_ternary
+
+Parcel = tuple[Tensor, Tensor | None]
+"""Bits as bytes, and scales or nothing; both flat, slice after slice."""
+Grads = dict[str, list[Tensor]]
+"""By point ("grad", "grad@x_prev"), one flat padded tensor per bucket."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user chose; the meaning of each is explained by `DistributedSign`."""
+
+    beta: float = 0.1
+    momentum: float = 0.0
+    radius: float = 1.0
+    ball: float | None = None
+    server: str = "sign"
+    tie: Tie = "parity"
+    seed: int = 0
+
+
+@dataclass
+class Round:
+    """One step of one bucket on one rank.
+
+    Attributes:
+        options: What the user chose.
+        rank: Rank of this worker, which owns the slice of the same number.
+        size: Number of workers n.
+        step: Number of the step, from 0.
+        bucket: The layout.
+        index: Number of the bucket.
+        weights: Weight of every worker, with sum 1.
+        length: Factor of the update (the learning rate, where it is the same everywhere).
+        state: Tensors that stay between steps, by name; of this bucket and this rank alone.
+    """
+
+    options: Options
+    rank: int
+    size: int
+    step: int
+    bucket: Bucket
+    index: int
+    weights: list[float]
+    length: float
+    state: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def start(self) -> int:
+        """First coordinate of the slice that this rank owns."""
+        return self.rank * self.bucket.chunk
+
+    def uniforms(self, like: Tensor, *, server: bool = False) -> Tensor:
+        """Uniform numbers in [0, 1) in the shape and precision of a flat tensor, private to this rank and step."""
+        return torch.rand(len(like), generator=self._stream(like, server), dtype=like.dtype, device=like.device)
+
+    def zero_bits(self, like: Tensor, *, server: bool = False) -> int | Tensor:
+        """Bits for coordinates that are exactly zero (a worker) or tied (an owner).
+
+        By parity, ranks alternate: an even number of workers without an opinion cancels.
+        """
+        if self.options.tie != "random":
+            return parity(self.step if server else self.step + self.rank)
+        stream, size = self._stream(like, server), (len(like) // 8,)
+        return torch.randint(256, size, generator=stream, dtype=torch.uint8, device=like.device)
+
+    def _stream(self, like: Tensor, server: bool) -> torch.Generator:
+        rank = SERVER + self.rank if server else self.rank
+        return private_stream(self.options.seed, rank, self.step, self.index, device=like.device)
+
+
+class Method:
+    """Base class. A round is: ``estimate`` for all buckets, then per bucket ``encode``, ``serve``, ``decode``."""
+
+    name: ClassVar[str]
+    two_points: ClassVar[bool] = False
+    finite_sum: ClassVar[bool] = False
+    weighted: ClassVar[bool] = False  # whether workers may have unequal weights
+    lr_inside: ClassVar[bool] = False
+    momentum: ClassVar[float] = 0.0
+    one_bit_down: ClassVar[bool] = True
+    private: ClassVar[tuple[str, ...]] = ()
+    sharded: ClassVar[tuple[str, ...]] = ()
+
+    def estimate(self, rounds: list[Round], grads: Grads) -> list[Tensor]:
+        """What every bucket is about to send, before it is made small."""
+        return grads["grad"]
+
+    def encode(self, now: Round, value: Tensor) -> Parcel:
+        """The message of this worker, all slices."""
+        raise NotImplementedError
+
+    def serve(self, now: Round, bits: Tensor, scales: Tensor | None) -> Parcel:
+        """The answer for the slice of this rank, from one row of bits (and scales) per worker."""
+        raise NotImplementedError
+
+    def decode(self, now: Round, bits: Tensor, scales: Tensor | None, out: Tensor) -> None:
+        """Writes the update, to be subtracted, from one row per owner."""
+        decode_signs(now, bits, out, ternary=now.options.tie == "ternary")
+
+    def alone(self, now: Round, value: Tensor, out: Tensor) -> None:
+        """The round of a single worker: nothing is sent."""
+        bits, scales = self.encode(now, value)
+        bits, scales = self.serve(now, bits[None], None if scales is None else scales[None])
+        self.decode(now, bits[None], None if scales is None else scales[None], out)
+
+
+def buffer(now: Round, name: str, like: Tensor) -> Tensor:
+    """Tensor ``name`` of the state, zeros at first."""
+    if name not in now.state:
+        now.state[name] = torch.zeros_like(like)
+    return now.state[name]
+
+
+def averaged(now: Round, grad: Tensor) -> Tensor:
+    """Running average of gradients, started by the first; the gradient itself without momentum.
+
+    Written as two roundings, so that it does not depend on where a tensor was cut.
+    """
+    momentum = now.options.momentum
+    if momentum == 0:
+        return grad
+    if "m" not in now.state:
+        now.state["m"] = grad.clone()
+        return now.state["m"]
+    return now.state["m"].mul_(momentum).add_(grad * (1 - momentum))
+
+
+def encode_signs(now: Round, value: Tensor) -> Parcel:
+    """Signs of an owner's slice: one bit, or two where zeros are kept."""
+    if now.options.tie == "ternary":
+        return torch.cat([pack(value != 0), pack(value > 0)]), None
+    return pack_signs(value, zero=now.zero_bits(value, server=True)), None
+
+
+def decode_signs(now: Round, bits: Tensor, out: Tensor, *, ternary: bool) -> None:
+    """The update from one or two packed planes per owner."""
+    if not ternary:
+        unpack_signs(bits.view(-1), out, length=now.length)
+        return
+    half = bits.shape[1] // 2
+    unpack_ternary(bits[:, :half].reshape(-1), bits[:, half:].reshape(-1), out, length=now.length)
+
+
+def decode_scaled(now: Round, bits: Tensor, scales: Tensor, out: Tensor, *, length: float) -> None:
+    """The update from signs and one scale per block."""
+    unpack_signs(bits.view(-1), out)
+    out.view(-1, now.bucket.block_size).mul_(scales.view(-1, 1))
+    if length != 1:
+        out.mul_(length)
+
+
+def mean_message(now: Round, bits: Tensor, scales: Tensor) -> Tensor:
+    """Weighted mean of scaled signs over the workers, in the order of their ranks."""
+    mean = torch.zeros(now.bucket.chunk, dtype=scales.dtype, device=scales.device)
+    signs = torch.empty_like(mean)
+    for row, own, weight in zip(bits, scales, now.weights, strict=True):
+        unpack_signs(row, signs)
+        signs.view(-1, now.bucket.block_size).mul_((own * weight)[:, None])
+        mean.add_(signs)
+    now.bucket.clear_padding(mean, start=now.start)
+    return mean

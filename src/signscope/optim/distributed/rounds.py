@@ -1,0 +1,247 @@
+"""The rounds of a distributed method: flat buffers, exchange, service, answer, and what must be saved."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from signscope._core.errors import InvalidInput
+from signscope.optim import lists
+from signscope.optim.distributed.averaging import DvrSign
+from signscope.optim.distributed.buckets import common_place, make_buckets
+from signscope.optim.distributed.faults import digest, mend_scales, refuse_differences
+from signscope.optim.distributed.method import Grads, Method, Options, Parcel, Round, buffer
+from signscope.optim.distributed.wire import Wire
+
+Groups = Sequence[dict[str, Any]]
+
+
+class Rounds:
+    """One rank's side of a method.
+
+    Args:
+        who: Name of the optimizer.
+        method: The method.
+        options: Its options.
+        groups: Parameter groups of the optimizer.
+        group: Process group.
+        timeout: Seconds, or None.
+        max_scale: Largest scale that is believed, or None.
+        block_size: Coordinates that share a scale.
+        bucket_size: Coordinates of a bucket.
+        checksum_every: Steps between comparisons of parameters, 0 for the first alone.
+    """
+
+    def __init__(
+        self,
+        who: str,
+        method: Method,
+        options: Options,
+        groups: Groups,
+        *,
+        group: Any,
+        timeout: float | None,
+        max_scale: float | None,
+        block_size: int,
+        bucket_size: int,
+        checksum_every: int,
+    ) -> None:
+        if block_size % 8:
+            raise InvalidInput(f"{who}: `block_size` must be a multiple of 8, got {block_size}.")
+        self.who, self.method, self.options, self.groups = who, method, options, groups
+        self.max_scale, self.checksum_every = max_scale, checksum_every
+        self.params: list[Tensor] = [param for group in groups for param in group["params"]]
+        self.device, self.dtype = common_place(who, self.params)
+        self.wire = Wire(who, group, timeout=timeout)
+        self.buckets = make_buckets(
+            self.params, num_workers=self.wire.size, block_size=block_size, bucket_size=bucket_size
+        )
+        self.state: list[dict[str, Tensor]] = [{} for _ in self.buckets]
+        self.weights = [1 / self.wire.size] * self.wire.size
+        self._flats: dict[tuple[str, int], Tensor] = {}
+        self._compared = False
+
+    # --- before a round -------------------------------------------------------------------------------------------
+
+    def agree(self, step: int, *, finite: bool, batch_size: int) -> bool:
+        """Whether every rank has finite gradients; compares steps, parameters (when due) and batch sizes.
+
+        Raises:
+            InvalidInput: The ranks differ in what must be equal.
+            WorkerLost: A rank did not answer.
+        """
+        self.wire.step = step
+        numbers = [finite, batch_size, step]
+        due = not self._compared or (self.checksum_every > 0 and step % self.checksum_every == 0)
+        if due:
+            numbers += self._digests()
+        if self.wire.size == 1:
+            return finite
+        rows = self.wire.agree([int(n) for n in numbers], device=self.device)
+        refuse_differences(self.who, ["the step counters"], rows[:, 2:3])
+        if due:
+            refuse_differences(self.who, ["shapes", "options", "values of the parameters"], rows[:, 3:])
+            self._compared = True
+        self._weigh(rows[:, 1].tolist())
+        return bool(rows[:, 0].all())
+
+    def _digests(self) -> list[int]:
+        shapes = [(tuple(p.shape), str(p.dtype)) for p in self.params]
+        rates = [(float(g["lr"]), g["weight_decay"], g["maximize"]) for g in self.groups]
+        layout = [(b.block_size, b.dim) for b in self.buckets]
+        return [digest([shapes]), digest([self.method.name, self.options, rates, layout]), digest(self.params)]
+
+    def _weigh(self, sizes: list[int]) -> None:
+        if len(set(sizes)) > 1 and not self.method.weighted:
+            raise InvalidInput(
+                f"{self.who}: the batch sizes of the ranks are {sizes}; a vote of single bits cannot weigh them. Use "
+                "equal batches, or method='dvr-sign' or 'ef-sign', which take them as weights."
+            )
+        self.weights = [size / sum(sizes) for size in sizes]
+
+    # --- a round --------------------------------------------------------------------------------------------------
+
+    def collect(self, grads: Grads, *, share: float) -> None:
+        """Takes a share of a first (or full) gradient in, without sending it."""
+        name = "start" if isinstance(self.method, DvrSign) else "v"
+        flats = self._flatten(grads, None)["grad"]
+        for now, flat in zip(self._rounds(1.0), flats, strict=True):
+            buffer(now, name, flat).add_(flat * share if share != 1 else flat)
+
+    def run(self, grads: Grads, rates: list[float] | None, *, length: float) -> tuple[list[Tensor], int]:
+        """One round; without gradients it begins from what was collected.
+
+        Args:
+            grads: Gradients by point.
+            rates: Learning rates to multiply the gradients by, where the method wants them inside.
+            length: Factor of the updates.
+
+        Returns:
+            Updates to be subtracted, one per parameter (valid until the next round), and how many scales were mended.
+        """
+        rounds, mended = self._rounds(length), 0
+        outs = [self._flat("out", index) for index in range(len(self.buckets))]
+        if not grads and isinstance(self.method, DvrSign):
+            for now, out in zip(rounds, outs, strict=True):
+                mended += self._begin(now, self.method, out)
+        else:
+            values = (
+                self.method.estimate(rounds, self._flatten(grads, rates))
+                if grads
+                else [now.state["v"] for now in rounds]
+            )
+            for now, value, out in zip(rounds, values, outs, strict=True):
+                mended += self._round(now, value, out)
+        updates = [view for b, out in zip(self.buckets, outs, strict=True) for view in b.views(out)]
+        return updates, mended
+
+    def _round(self, now: Round, value: Tensor, out: Tensor) -> int:
+        if now.size == 1:
+            self.method.alone(now, value, out)
+            return 0
+        bits, scales = self.method.encode(now, value)
+        rows = None if scales is None else scales.view(now.size, -1)
+        bits, scales = self._open(self.wire.exchange(_joined(bits.view(now.size, -1), rows)), rows)
+        scales, mended = (None, 0) if scales is None else mend_scales(scales, limit=self.max_scale)
+        return mended + self._answer(now, self.method.serve(now, bits, scales), out)
+
+    def _begin(self, now: Round, method: DvrSign, out: Tensor) -> int:
+        start = now.state.pop("start")
+        method.begin(now, self.wire.exchange(start.view(now.size, -1), kind="dense"))
+        if now.size == 1:
+            method.alone(now, now.state["z"], out)
+            return 0
+        return self._answer(now, method.answer(now), out)
+
+    def _answer(self, now: Round, parcel: Parcel, out: Tensor) -> int:
+        bits, scales = parcel
+        rows = None if scales is None else scales[None]
+        sent = _joined(bits[None], rows)[0]
+        bits, scales = self._open(self.wire.gather(sent), rows)
+        scales, mended = (None, 0) if scales is None else mend_scales(scales, limit=self.max_scale)
+        self.method.decode(now, bits, scales, out)
+        return mended
+
+    def _open(self, received: Tensor, like: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Bits and scales of every row."""
+        if like is None:
+            return received, None
+        tail = like.shape[1] * like.element_size()
+        bits, scales = received[:, :-tail].contiguous(), received[:, -tail:].contiguous()
+        return bits, scales.view(like.dtype)
+
+    def _rounds(self, length: float) -> list[Round]:
+        wire = self.wire
+        return [
+            Round(self.options, wire.rank, wire.size, wire.step, bucket, index, self.weights, length, self.state[index])
+            for index, bucket in enumerate(self.buckets)
+        ]
+
+    def _flatten(self, grads: Grads, rates: list[float] | None) -> Grads:
+        flats: Grads = {}
+        for name, row in grads.items():
+            flats[name] = []
+            for index, bucket in enumerate(self.buckets):
+                flat, part = self._flat(name, index), slice(bucket.first, bucket.first + len(bucket.shapes))
+                views = bucket.views(flat)
+                lists.copy_(views, row[part])
+                if rates is not None:
+                    lists.mul_(views, [torch.tensor(rate, dtype=self.dtype) for rate in rates[part]])
+                bucket.clear_padding(flat)
+                flats[name].append(flat)
+        return flats
+
+    def _flat(self, name: str, index: int) -> Tensor:
+        """Reused memory of a bucket."""
+        if (name, index) not in self._flats:
+            size = self.buckets[index].padded
+            self._flats[name, index] = torch.zeros(size, dtype=self.dtype, device=self.device)
+        return self._flats[name, index]
+
+    # --- what is saved --------------------------------------------------------------------------------------------
+
+    def forget(self) -> None:
+        """Drops every average and estimate."""
+        self.state = [{} for _ in self.buckets]
+
+    def state_dict(self) -> dict[str, Any]:
+        """What belongs to this rank alone."""
+        return {
+            "method": self.method.name,
+            "rank": self.wire.rank,
+            "world_size": self.wire.size,
+            "layout": [bucket.padded for bucket in self.buckets],
+            "state": [{name: tensor.clone() for name, tensor in state.items()} for state in self.state],
+        }
+
+    def load_state_dict(self, saved: dict[str, Any]) -> bool:
+        """Takes the saved tensors in; False if the group has another size, so that they are void.
+
+        Raises:
+            InvalidInput: Another method, another rank of a group of the same size, or another layout.
+        """
+        self._compared = False
+        if saved["method"] != self.method.name:
+            raise InvalidInput(
+                f"{self.who}: the checkpoint is of method {saved['method']!r}, not {self.method.name!r}."
+            )
+        if saved["world_size"] != self.wire.size:
+            self.forget()
+            return False
+        if saved["rank"] != self.wire.rank:
+            raise InvalidInput(
+                f"{self.who}: rank {self.wire.rank} was given the checkpoint of rank {saved['rank']}. Each rank has "
+                "its own averages and its own slice: save one file per rank, and load the one of the same rank."
+            )
+        if saved["layout"] != [bucket.padded for bucket in self.buckets]:
+            raise InvalidInput(
+                f"{self.who}: the checkpoint has another bucket_size or block_size, or other parameters."
+            )
+        self.state = [{name: t.to(self.device).clone() for name, t in state.items()} for state in saved["state"]]
+        return True
+
+
+def _joined(bits: Tensor, scales: Tensor | None) -> Tensor:
+    """One row of bytes per receiver."""
+    return bits if scales is None else torch.cat([bits, scales.contiguous().view(torch.uint8)], 1)

@@ -1,0 +1,120 @@
+"""Protocol P3: all-to-all of packed bits, every rank serves its slice, all-gather of the packed result.
+
+Every byte that leaves a rank is counted: ``payload_bytes`` for bits and scales, ``dense_bytes`` for uncompressed
+gradients (first estimates, refreshes) and ``control_bytes`` for what keeps the ranks in step.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from signscope._core.equations import equation
+from signscope._core.errors import InvalidInput
+from signscope.optim.distributed.faults import lost
+
+SINGLE_GATHER: Any = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+"""The later name where there is one: the earlier is deprecated there."""
+
+
+@equation("signscope", "bytes per worker and step, protocol P3")
+def bytes_per_step(
+    dim: int, num_workers: int, *, up_bits: float = 1, down_bits: float = 1, up_scales: int = 0, down_scales: int = 0
+) -> float:
+    r"""Bytes that every worker sends per step.
+
+    $$ \frac{n-1}{n} \Bigl(\frac{u + w}{8} d + 4 (\text{scales}) \Bigr) $$
+
+    With one bit up and down, an fp32 all-reduce by ring (8 d (n-1)/n bytes) sends 32 times as many.
+
+    Args:
+        dim: Coordinates d, padding included.
+        num_workers: n.
+        up_bits: u, bits per coordinate to the owners of the slices.
+        down_bits: w, bits per coordinate back (2 for a ternary result, 8 for counts).
+        up_scales: float32 numbers that one worker sends to all owners together, its own slice included.
+        down_scales: float32 numbers that all owners send back together.
+    """
+    share = (num_workers - 1) / num_workers
+    return share * ((up_bits + down_bits) * dim / 8 + 4 * (up_scales + down_scales))
+
+
+class Wire:
+    """The collectives of one process group, with a timeout and counted bytes.
+
+    Args:
+        who: Name for messages.
+        group: Process group; None is the whole world.
+        timeout: Seconds after which a missing worker is an error; None leaves it to the process group.
+
+    Raises:
+        InvalidInput: torch.distributed is not initialized, or this process is not in the group.
+    """
+
+    def __init__(self, who: str, group: Any = None, *, timeout: float | None = None) -> None:
+        if not (dist.is_available() and dist.is_initialized()):
+            raise InvalidInput(
+                f"{who}: there is no process group. Start the script with `torchrun --standalone --nproc_per_node=4 "
+                "script.py` and call torch.distributed.init_process_group() first (one process will do as well)."
+            )
+        self.who, self.group, self.timeout = who, group, timeout
+        self.rank, self.size = dist.get_rank(group), dist.get_world_size(group)
+        if self.rank < 0:
+            raise InvalidInput(f"{who}: this process (rank {dist.get_rank()}) is not in the given process group.")
+        self.payload_bytes = self.dense_bytes = self.control_bytes = 0
+        self.step = 0
+        self.broken: Exception | None = None
+
+    def exchange(self, slices: Tensor, *, kind: str = "payload") -> Tensor:
+        """Sends row k to rank k; returns the rows that came, by sender.
+
+        Args:
+            slices: One row per rank, contiguous.
+            kind: Which counter the bytes go to: "payload", "dense" or "control".
+        """
+        if self.size == 1:
+            return slices
+        received = torch.empty_like(slices)
+        self._call("all-to-all", lambda: dist.all_to_all_single(received, slices, group=self.group, async_op=True))
+        self._count(kind, slices[0], times=self.size - 1)
+        return received
+
+    def gather(self, own: Tensor, *, kind: str = "payload") -> Tensor:
+        """Sends a flat tensor to everyone; returns all of them, by sender, shape (ranks, length)."""
+        if self.size == 1:
+            return own[None]
+        everything = own.new_empty(self.size, len(own))
+        self._call(
+            "all-gather", lambda: SINGLE_GATHER(everything.view(-1), own.contiguous(), group=self.group, async_op=True)
+        )
+        self._count(kind, own, times=self.size - 1)
+        return everything
+
+    def agree(self, numbers: list[int], *, device: torch.device) -> Tensor:
+        """Whole numbers of every rank, shape (ranks, numbers), on the CPU."""
+        return self.gather(torch.tensor(numbers, dtype=torch.int64, device=device), kind="control").cpu()
+
+    def _call(self, doing: str, start: Callable[[], Any]) -> None:
+        if self.broken is not None:
+            raise self._lost(doing, self.broken)
+        try:
+            work = start()
+            if self.timeout is None:
+                work.wait()
+            else:
+                work.wait(timedelta(seconds=self.timeout))
+        except RuntimeError as cause:
+            self.broken = cause
+            raise self._lost(doing, cause) from cause
+
+    def _lost(self, doing: str, cause: Exception) -> Exception:
+        return lost(
+            self.who, rank=self.rank, size=self.size, step=self.step, doing=doing, timeout=self.timeout, cause=cause
+        )
+
+    def _count(self, kind: str, tensor: Tensor, *, times: int) -> None:
+        name = f"{kind}_bytes"
+        setattr(self, name, getattr(self, name) + times * tensor.numel() * tensor.element_size())

@@ -1,0 +1,252 @@
+"""A small problem with a different objective on every worker, and what each process of a test does with it."""
+
+import os
+import signal
+import time
+
+import torch
+from torch import nn
+
+from signscope.optim.distributed import METHODS, DistributedSign, WorkerLost
+
+SHAPES = ((3, 4), (300,), (), (7, 11))
+SIZES = [12, 300, 1, 77]
+BATCHES = 8
+FINITE_SUM = {name for name, kind in METHODS.items() if kind.finite_sum}
+
+
+class Hills:
+    """Worker j, batch k: gradient 2 tanh(x - c_jk), different centres for all; some coordinates have gradient zero."""
+
+    def __init__(self, num_workers, dtype=torch.float32):
+        gen = torch.Generator().manual_seed(0)
+        self.start = torch.randn(sum(SIZES), generator=gen, dtype=torch.float64).to(dtype)
+        centres = torch.randn(num_workers, BATCHES, sum(SIZES), generator=gen, dtype=torch.float64)
+        self.centres = centres.to(dtype)
+
+    def gradient(self, worker):
+        def gradient(theta, call):
+            grad = 2 * torch.tanh(theta - self.centres[worker][call % BATCHES])
+            grad[20:40] = 0
+            return grad
+
+        return gradient
+
+    def full(self, worker):
+        gradient = self.gradient(worker)
+        return lambda theta: sum(gradient(theta, k) for k in range(BATCHES)) / BATCHES
+
+    def parameters(self):
+        parts = self.start.split(SIZES)
+        return [nn.Parameter(part.view(shape).clone()) for part, shape in zip(parts, SHAPES, strict=True)]
+
+
+def flat(params):
+    return torch.cat([p.detach().reshape(-1) for p in params])
+
+
+class Run:
+    """A distributed optimizer on one worker's part of `Hills`."""
+
+    def __init__(self, rank, size, *, method, **options):
+        self.hills, self.rank, self.call = Hills(size), rank, 0
+        self.params = self.hills.parameters()
+        if method in FINITE_SUM:
+            options.setdefault("period", 4)
+            options["full_gradient"] = self.full
+        self.opt = DistributedSign(self.params, method=method, timeout=30, **options)
+
+    def closure(self):
+        return self._put(self.hills.gradient(self.rank)(flat(self.params), self.call))
+
+    def full(self):
+        return self._put(self.hills.full(self.rank)(flat(self.params)))
+
+    def _put(self, grad):
+        for p, part in zip(self.params, grad.split(SIZES), strict=True):
+            p.grad = part.view(p.shape).clone()
+        return torch.zeros(())
+
+    def advance(self, steps):
+        path = []
+        for _ in range(steps):
+            self.opt.step(self.closure)
+            self.call += 1
+            path.append(flat(self.params))
+        return path
+
+
+def numbers(path):
+    return torch.stack(path).numpy()
+
+
+# --- jobs -------------------------------------------------------------------------------------------------------------
+
+
+def paths(rank, size, cases, steps):
+    """Path of every case, as arrays, with bytes sent and coordinates per bucket."""
+    results = []
+    for case in cases:
+        run = Run(rank, size, **case)
+        path = [flat(run.params), *run.advance(steps)]
+        wire = run.opt.rounds.wire
+        sent = (wire.payload_bytes, wire.dense_bytes, wire.control_bytes)
+        layout = [(b.dim, b.padded) for b in run.opt.rounds.buckets]
+        results.append((numbers(path), sent, layout))
+    return results
+
+
+def saved_and_continued(rank, size, methods):
+    """Whether a run that was saved and loaded goes on as the one that was not interrupted."""
+    same = {}
+    for method in methods:
+        options = {"method": method, "radius": 8.0, "momentum": 0.5, "block_size": 16, "init_batches": 2}
+        whole = Run(rank, size, **options)
+        expected = whole.advance(9)
+        first = Run(rank, size, **options)
+        first.advance(5)
+        second = Run(rank, size, **options)
+        second.call = 5
+        for p, q in zip(second.params, first.params, strict=True):
+            p.data.copy_(q)
+        second.opt.load_state_dict(first.opt.state_dict())
+        same[method] = all(torch.equal(a, b) for a, b in zip(second.advance(4), expected[5:], strict=True))
+    return same
+
+
+def states(rank, size, method, folder):
+    """Saves a run after some steps, one file per rank."""
+    run = Run(rank, size, method=method)
+    run.advance(3)
+    torch.save({"opt": run.opt.state_dict(), "params": flat(run.params)}, f"{folder}/{rank}.pt")
+    return None
+
+
+def another_size(rank, size, method, folder):
+    """Goes on with another number of workers, from the file of rank 0."""
+    saved = torch.load(f"{folder}/0.pt")
+    run = Run(rank, size, method=method)
+    for p, part in zip(run.params, saved["params"].split(SIZES), strict=True):
+        p.data.copy_(part.view(p.shape))
+    run.opt.load_state_dict(saved["opt"])
+    path = run.advance(3)
+    return numbers(path), dict(run.opt.counters)
+
+
+def one_dies(rank, size, method, how):
+    """Rank 1 is killed, or hangs, in its third step; what the others see, and after how long."""
+    run = Run(rank, size, method=method, radius=8.0)
+    run.opt.rounds.wire.timeout = 4.0
+    run.advance(2)
+    before = flat(run.params)
+    if rank == 1:
+        if how == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(60)
+    start = time.monotonic()
+    messages = []
+    for _ in range(2):
+        try:
+            run.advance(1)
+        except WorkerLost as lost:
+            messages.append(str(lost))
+    return messages, time.monotonic() - start, bool(torch.equal(before, flat(run.params)))
+
+
+def bad_numbers(rank, size):
+    """A NaN gradient on one rank, then corrupt scales from one rank; counters and paths."""
+    run = Run(rank, size, method="dvr-sign", block_size=16, max_scale=50.0)
+    run.advance(2)
+    before, z = flat(run.params), run.opt.rounds.state[0]["z"].clone()
+    if rank == 1:
+        run.hills.centres[1][2, 5] = float("nan")
+    run.advance(1)
+    untouched = torch.equal(before, flat(run.params)) and torch.equal(z, run.opt.rounds.state[0]["z"])
+    skipped = run.opt.skipped_steps
+    encode = run.opt.method.encode
+
+    def corrupt(now, value):
+        bits, scales = encode(now, value)
+        scales[0], scales[1], scales[2] = float("nan"), float("inf"), 1e9
+        return bits, scales
+
+    if rank == 1:
+        run.opt.method.encode = corrupt
+    path = run.advance(3)
+    largest = float(run.opt.rounds.state[0]["z"].abs().max())
+    return untouched, skipped, run.opt.mended_scales, numbers(path), largest
+
+
+def disagreements(rank, size):
+    """Messages of the errors when the ranks differ in something."""
+    messages = {}
+
+    def attempt(name, change, **options):
+        run = Run(rank, size, **{"method": "majority-vote", **options})
+        change(run)
+        try:
+            run.advance(1)
+            messages[name] = None
+        except ValueError as error:
+            messages[name] = str(error)
+
+    def nudge(run):
+        run.params[1].data[3] += 1e-6 * rank
+
+    attempt("values", nudge)
+    attempt("options", lambda _: None, lr=1e-3 * (1 + rank))
+    attempt("seed", lambda _: None, seed=rank)
+    attempt("batches", lambda _: None, batch_size=1 + rank)
+    attempt("weights", lambda _: None, method="dvr-sign", batch_size=1 + rank)
+    later = Run(rank, size, method="majority-vote", checksum_every=2)
+    later.advance(2)
+    nudge(later)
+    try:
+        later.advance(1)
+        messages["checksum"] = None
+    except ValueError as error:
+        messages["checksum"] = str(error)
+    return messages
+
+
+def ddp(rank, size, momentum, tie):
+    """Three steps of DDP with the voting hook and plain SGD; gradients of the last step and the local ones."""
+    from signscope.optim.distributed import VoteState, vote_hook
+
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(5, 9), nn.Tanh(), nn.Linear(9, 3))
+    twin = nn.Sequential(nn.Linear(5, 9), nn.Tanh(), nn.Linear(9, 3))
+    model = nn.parallel.DistributedDataParallel(net)
+    state = VoteState(momentum=momentum, tie=tie, timeout=30)
+    model.register_comm_hook(state, vote_hook)
+    opt = torch.optim.SGD(model.parameters(), lr=0.01)
+    rows = torch.randn(size, 6, 5, generator=torch.Generator().manual_seed(1))
+    seen = []
+    for _ in range(3):
+        local = []
+        for j in range(size):
+            twin.load_state_dict(net.state_dict())
+            twin.zero_grad()
+            twin(rows[j]).square().sum().backward()
+            local.append(flat([p.grad for p in twin.parameters()]).numpy())
+        opt.zero_grad()
+        model(rows[rank]).square().sum().backward()
+        seen.append((local, flat([p.grad for p in net.parameters()]).numpy()))
+        opt.step()
+    return seen, flat(net.parameters()).numpy(), state.payload_bytes
+
+
+def subgroups(rank, size):
+    """Two groups of two workers each; every group runs its own descent."""
+    import torch.distributed as dist
+
+    pairs = [dist.new_group([0, 1]), dist.new_group([2, 3])]
+    mine = pairs[rank // 2]
+    run = Run(rank, size, method="dvr-sign", process_group=mine, block_size=16)
+    result = numbers(run.advance(4))
+    try:
+        Run(rank, size, method="dvr-sign", process_group=pairs[1 - rank // 2])
+        message = ""
+    except ValueError as error:
+        message = str(error)
+    return result, message
