@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         gap,
     )
     from signscope.curves import Curve
-    from signscope.limits import Limit, best_batch_size, limit, optimal_schedule, predict, predict_many
+    from signscope.limits import Limit, best_batch_size, bias_floor, limit, optimal_schedule, predict, predict_many
     from signscope.noise import NoiseLaw, as_noise
     from signscope.problems import LeastSquares
     from signscope.schedules import Schedule
@@ -50,6 +50,7 @@ _HOMES = {
     "as_noise": "signscope.noise",
     "best_lr": "signscope.comparison",
     "best_batch_size": "signscope.limits",
+    "bias_floor": "signscope.limits",
     "check": "signscope.comparison",
     "compare": "signscope.comparison",
     "five_effects": "signscope.comparison",
@@ -95,6 +96,7 @@ __all__ = [
     "as_noise",
     "best_batch_size",
     "best_lr",
+    "bias_floor",
     "check",
     "compare",
     "five_effects",

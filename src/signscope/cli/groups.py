@@ -18,6 +18,7 @@ OPTIMIZER: Group = {"optimizer": (o.Optimizer, None)}
 PROBLEM: Group = {
     "target": (o.Target, None),
     "features": (o.Features, None),
+    "random_features": (o.RandomFeatures, None),
     "center": (o.Center, True),
     "scale": (o.Scale, "global"),
     "ridge": (o.Ridge, 1e-6),

@@ -18,9 +18,9 @@ def load(options: dict[str, Any]) -> tuple[Any, Any, Any]:
     """
     import torch
 
-    for name in ("model", "data"):
+    for name, example in (("model", "make_model"), ("data", "make_loader")):
         if options[name] is None:
-            raise InvalidInput(f"--{name} is needed: MODULE:FUNCTION, such as my_module:make_{name}.")
+            raise InvalidInput(f"--{name} is needed: MODULE:FUNCTION, such as my_module:{example}.")
     checks.integer("--seed", "seed", options["seed"], minimum=0)
     with torch.random.fork_rng(devices=[]):
         torch.random.manual_seed(options["seed"])  # a model without saved weights is the same at every call

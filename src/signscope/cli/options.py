@@ -11,7 +11,8 @@ Optimizer = Annotated[str | None, typer.Argument(help="sgd, signsgd or adam.", s
 Data = Annotated[
     str | None,
     typer.Argument(
-        help="A file (.npz, .npy, .csv, .parquet) or a bundled data set: digits, diabetes, breast_cancer.",
+        help="A file (.npz, .npy, .csv, .parquet), a bundled data set (digits, diabetes, breast_cancer), or "
+        "cifar10[:PATH], imdb[:PATH], whose files lie at PATH or where SIGNSCOPE_DATA says.",
         show_default=False,
     ),
 ]
@@ -21,6 +22,14 @@ Target = Annotated[
 ]
 Features = Annotated[
     str | None, typer.Option(help="Array of X in an .npz file (default: X).", rich_help_panel=_PROBLEM)
+]
+RandomFeatures = Annotated[
+    str | None,
+    typer.Option(
+        help="ACTIVATION:WIDTH[:NOISE], tanh, relu or cos of random mixtures of the columns, or none; cifar10 and "
+        "imdb bring their own.",
+        rich_help_panel=_PROBLEM,
+    ),
 ]
 Center = Annotated[bool, typer.Option("--center/--no-center", help="Subtract column means.", rich_help_panel=_PROBLEM)]
 Scale = Annotated[str, typer.Option(help="global, columns or none.", rich_help_panel=_PROBLEM)]

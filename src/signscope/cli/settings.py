@@ -156,7 +156,7 @@ KINDS: dict[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(
         ("optimizer", "data", "target", "features", "scale", "problem", "spectrum", "cov", "noise", "start"), text
     ),
-    **dict.fromkeys(("dtype", "device", "rows", "method", "quantity"), text),
+    **dict.fromkeys(("dtype", "device", "rows", "method", "quantity", "random_features"), text),
     **dict.fromkeys(("center", "rotated"), flag),
     **dict.fromkeys(("dim", "num_runs", "seed", "batch_size"), whole),
     **dict.fromkeys(("horizon", "ridge", "rtol"), number),

@@ -9,12 +9,14 @@ from signscope.limits.optimal_batches import best_batch_size, optimal_batch_plan
 from signscope.limits.optimal_plan import predict_plan
 from signscope.limits.optimal_shapes import compare_schedules
 from signscope.limits.prediction import predict
+from signscope.limits.rows_bias import bias_floor
 from signscope.limits.stationary import Limit, limit, max_lr
 
 __all__ = [
     "Design",
     "Limit",
     "best_batch_size",
+    "bias_floor",
     "compare_schedules",
     "effect_curve",
     "greedy_schedule",

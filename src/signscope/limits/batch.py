@@ -11,7 +11,7 @@ from signscope._core.errors import InvalidInput
 from signscope.curves import Curve
 from signscope.limits.coefficients import Lanes, Setting
 from signscope.limits.gaussian import solve_risk
-from signscope.limits.prediction import as_curve, provenance, report_times, verdict
+from signscope.limits.prediction import Answer, as_curve, provenance, report_times, verdict
 from signscope.limits.stationary import undefined_reason
 from signscope.noise import Empirical
 from signscope.problems import LeastSquares, as_problem
@@ -76,7 +76,7 @@ def _solve(pairs: list[Pair], lanes: list[int], setting: Setting, grid: Tensor, 
     problems, schedules = [problem for problem, _ in pairs], [schedule for _, schedule in pairs]
     if reason := undefined_reason(problems[0], setting):
         nothing = torch.full_like(grid, torch.nan)
-        answers = [(nothing, "undefined", reason)] * len(pairs)
+        answers: list[Answer] = [(nothing, "undefined", reason)] * len(pairs)
     else:
         shared = problems[0] if all(problem is problems[0] for problem in problems) else problems
         found = solve_risk(shared, setting, _side_by_side(schedules), grid, rtol=rtol)

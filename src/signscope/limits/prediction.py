@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 from weakref import WeakKeyDictionary
 
 import torch
@@ -20,7 +20,7 @@ from signscope.limits.error_bar import with_spectrum
 from signscope.limits.exact import exact_sgd_risk
 from signscope.limits.gaussian import solve_risk
 from signscope.limits.modes import modes_of
-from signscope.limits.rows import flow, prepare
+from signscope.limits.rows import Stream, flow, prepare
 from signscope.limits.rows_moments import RowMoments
 from signscope.limits.stationary import undefined_reason
 from signscope.limits.statistics import Form, as_form, quadratic_statistic
@@ -47,6 +47,7 @@ def predict(
     method: str = "auto",
     rtol: float = 1e-6,
     quantity: Form = "excess_risk",
+    stream: Stream = "replace",
 ) -> Curve:
     """Predicted risk curve of ``optimizer`` on ``problem``.
 
@@ -66,6 +67,7 @@ def predict(
         rtol: Relative tolerance of the solver; the flow on data rows is solved to 4e-3 at best.
         quantity: ``"excess_risk"``, ``"distance"`` (squared), ``"grad_norm"`` (squared), or a symmetric matrix Q
             of shape (d, d) for E v'Qv, equation (4.3).
+        stream: For method ``"rows"``: ``"replace"`` for rows drawn with replacement, ``"once"`` for one pass.
 
     Returns:
         A `Curve`. A run that the theory rules out is a curve with status undefined or unstable and a message; its
@@ -87,14 +89,21 @@ def predict(
         checks.betas("predict", betas),
     )
     rtol = checks.positive("predict", "rtol", rtol)
+    checks.one_of("predict", "stream", stream, get_args(Stream))
     chosen = _method(problem, setting, method, form)
+    if stream == "once" and chosen != "rows":
+        raise Unsupported("predict: stream 'once' is for method 'rows'; Gaussian rows are always new ones.")
     reason = "" if chosen == "rows" else undefined_reason(problem, setting)
     if reason:
         answer = _nothing(grid), "undefined", reason
     else:
-        answer = _SOLVERS[chosen](problem, setting, schedule, grid, rtol, form)
+        solver = partial(_rows, stream=stream) if chosen == "rows" else _SOLVERS[chosen]
+        answer = solver(problem, setting, schedule, grid, rtol, form)
     tolerance = max(rtol, _ROWS_RTOL) if chosen == "rows" else rtol
-    curve = as_curve(problem, setting, schedule, grid, answer, provenance(chosen, setting, schedule, tolerance), form)
+    source = provenance(chosen, setting, schedule, tolerance)
+    if chosen == "rows":
+        source["options"]["stream"] = stream
+    curve = as_curve(problem, setting, schedule, grid, answer, source, form)
     if reason or chosen in _EQUATIONS:
         return curve
     return with_spectrum(curve, problem, setting, schedule, rtol=rtol, method=chosen)
@@ -187,7 +196,14 @@ def _exact(
 
 
 def _rows(
-    problem: LeastSquares, setting: Setting, schedule: Schedule, grid: Tensor, rtol: float, quantity: Form
+    problem: LeastSquares,
+    setting: Setting,
+    schedule: Schedule,
+    grid: Tensor,
+    rtol: float,
+    quantity: Form,
+    *,
+    stream: Stream,
 ) -> Answer:
     found = flow(
         row_moments(problem),
@@ -200,6 +216,7 @@ def _rows(
         quantity=quantity,  # pyright: ignore[reportArgumentType]
         rtol=max(rtol, _ROWS_RTOL),
         bias_floor=False,
+        stream=stream,
     )
     return found.value, found.status, found.message
 
@@ -220,7 +237,6 @@ _SOLVERS = {
     "dense": partial(_gaussian, method="dense"),
     "quadrature": partial(_gaussian, method="quadrature"),
     "exact": _exact,
-    "rows": _rows,
 }
 
 

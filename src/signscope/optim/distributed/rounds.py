@@ -126,11 +126,7 @@ class Rounds:
             for now, out in zip(rounds, outs, strict=True):
                 mended += self._begin(now, self.method, out)
         else:
-            values = (
-                self.method.estimate(rounds, self._flatten(grads, rates))
-                if grads
-                else [now.state["v"] for now in rounds]
-            )
+            values = self.method.estimate(rounds, self._flatten(grads, rates))
             for now, value, out in zip(rounds, values, outs, strict=True):
                 mended += self._round(now, value, out)
         updates = [view for b, out in zip(self.buckets, outs, strict=True) for view in b.views(out)]

@@ -1,11 +1,11 @@
 """Majority vote as a communication hook of DistributedDataParallel."""
 
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 from torch._C._distributed_c10d import GradBucket
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from signscope._core import checks
 from signscope._core.errors import InvalidInput
@@ -45,7 +45,7 @@ class VoteState:
         self.wire = Wire("vote_hook", process_group, timeout=timeout)
         self.momentum = past("vote_hook", "momentum", momentum)
         self.tie = checks.one_of("vote_hook", "tie", tie, ("parity", "ternary"))
-        self.averages: WeakKeyDictionary[Tensor, Tensor] = WeakKeyDictionary()
+        self.averages = WeakTensorKeyDictionary()  # by parameter: DDP may rebuild its buckets
         self.steps = 0
 
     @property

@@ -74,11 +74,10 @@ class SsvrMv(StoSign):
     private = ("v",)
 
     def estimate(self, rounds: list[Round], grads: Grads) -> list[Tensor]:
-        """The estimate of SSVR on this worker, inside the ball if there is one."""
-        for index, (now, grad) in enumerate(zip(rounds, grads["grad"], strict=True)):
-            if "grad@x_prev" in grads:
-                v = now.state["v"].sub_(grads["grad@x_prev"][index])
-                v.mul_(1 - now.options.beta).add_(grad)
+        """The estimate of SSVR on this worker, inside the ball if there is one; without gradients, the first one."""
+        if grads:
+            for now, grad, previous in zip(rounds, grads["grad"], grads["grad@x_prev"], strict=True):
+                now.state["v"].sub_(previous).mul_(1 - now.options.beta).add_(grad)
         values = [now.state["v"] for now in rounds]
         ball = rounds[0].options.ball
         if ball is not None and (norm := joint_norm(values)) > ball:

@@ -1,0 +1,116 @@
+"""``signscope measure``: what it prints, writes and returns."""
+
+import json
+import sys
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from signscope.cli.door import Door
+from signscope.cli.measuring import measure_model
+from signscope.measure import NoiseReport, SmoothnessReport
+
+MODULE = '''
+import torch
+from torch import nn
+
+def make_model():
+    return nn.Sequential(nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, 3))
+
+def make_loader():
+    gen = torch.Generator().manual_seed(0)
+    return [(torch.randn(8, 6, generator=gen), torch.randint(0, 3, (8,), generator=gen)) for _ in range(12)]
+
+def numbers():
+    gen = torch.Generator().manual_seed(0)
+    return [(torch.randn(8, 6, generator=gen), torch.randn(8, 3, generator=gen)) for _ in range(12)]
+
+def single():
+    return [x for x, _ in make_loader()]
+
+def loss(model, batch):
+    return model(batch).square().mean()
+
+def nothing():
+    return None
+
+constant = 3
+'''
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch):
+    """The command in an application of its own, in a folder with the module."""
+    (tmp_path / "measured_here.py").write_text(MODULE, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "measured_here", raising=False)
+    app = typer.Typer(cls=Door, add_completion=False, pretty_exceptions_enable=False)
+    app.command("measure")(measure_model)
+    app.command("other")(lambda: None)
+    return lambda *words: CliRunner().invoke(app, ["measure", *map(str, words)], prog_name="signscope")
+
+
+BASE = ["--model", "measured_here:make_model", "--data", "measured_here:make_loader", "--num-batches", "12"]
+
+
+def test_text_files_and_config(call, tmp_path):
+    answer = call(*BASE, "--out", tmp_path / "r")
+    assert answer.exit_code == 0, answer.stderr
+    for words in ("Noise density", "Smoothness of 43 parameters", "Would a sign method help?", "Rule:"):
+        assert words in answer.stdout
+    assert {p.name for p in (tmp_path / "r").iterdir()} == {
+        "noise.json", "noise.png", "smoothness.json", "summary.json",
+    }  # fmt: skip
+    summary = json.loads((tmp_path / "r" / "summary.json").read_text(encoding="utf-8"))
+    assert summary["noise"]["overall"]["density"] == NoiseReport.load(tmp_path / "r" / "noise.json").density
+    assert summary["smoothness"]["maximum"] == SmoothnessReport.load(tmp_path / "r" / "smoothness.json").maximum
+    again = call("--config", tmp_path / "r" / "summary.json", "--json")
+    assert json.loads(again.stdout) == summary
+    refused = call(*BASE, "--out", tmp_path / "r")
+    assert refused.exit_code == 2
+    assert "--force" in refused.stderr
+    assert call(*BASE, "--no-smoothness", "--out", tmp_path / "r", "--force").exit_code == 0
+    assert not (tmp_path / "r" / "smoothness.json").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--data", "measured_here:numbers"],
+        ["--data", "measured_here:single", "--loss", "measured_here:loss"],
+        ["--samples", "each", "--mode", "train"],
+    ],
+    ids=["numbers", "own loss", "per sample"],
+)
+def test_losses_and_options(call, words):
+    answer = call(*BASE, "--no-smoothness", "--json", *words)
+    assert answer.exit_code == 0, answer.stderr
+    summary = json.loads(answer.stdout)
+    assert summary["smoothness"] is None
+    assert summary["noise"]["overall"]["sigma1"] > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "--model is needed"),
+        (["--model", "measured_here:make_model"], "--data is needed"),
+        (["--model", "measured_here", "--data", "measured_here:single"], "needs MODULE:FUNCTION"),
+        (["--model", "no_such_module_here:f", "--data", "measured_here:single"], "cannot import"),
+        (["--model", "measured_here:nope", "--data", "measured_here:single"], "has no nope"),
+        (["--model", "measured_here:constant", "--data", "measured_here:single"], "not a function"),
+        (["--model", "measured_here:nothing", "--data", "measured_here:single"], "not a torch.nn.Module"),
+        (["--model", "measured_here:make_model", "--data", "measured_here:nothing"], "must return a loader"),
+        ([*BASE, "--data", "measured_here:single"], "--loss is needed"),
+        ([*BASE, "--mode", "test"], "`mode` must be"),
+        ([*BASE, "--seed", "-1"], "`seed` must be"),
+        ([*BASE, "--speed", "3"], "No such option"),
+    ],
+)
+def test_bad_input_exits_with_2_in_one_line(call, words, message):
+    answer = call(*words)
+    assert answer.exit_code == 2
+    assert message in answer.stderr
+    assert len(answer.stderr.strip().splitlines()) == 1

@@ -1,0 +1,182 @@
+"""`advise`: ratios by their formulas, both verdicts, the phase, and the rules for the learning rate."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from signscope import InvalidInput
+from signscope.comparison.advice import advise
+from signscope.comparison.lr_moves import matching_lr, moved_lr
+from signscope.comparison.speed_ratios import aligned_ratio, noiseless_ratio, predicted_calls, worst_case_ratio
+from signscope.measure import gradient_noise, smoothness
+
+
+class Separable(nn.Module):
+    def __init__(self, dim):
+        super().__init__()
+        self.w = nn.Parameter(0.01 * torch.ones(dim, dtype=torch.float64))
+
+
+def reports(sigma, curvature, *, signal=1.0, seed=0, dim=64):
+    """Measurements of sum_i h_i w_i^2 / 2 + <noise, w> with known sigma_i and h_i."""
+    gen = torch.Generator().manual_seed(seed)
+    batches = [signal * curvature + sigma * torch.randn(4, dim, generator=gen, dtype=torch.float64) for _ in range(64)]
+    model = Separable(dim)
+
+    def loss(m, batch):
+        return 0.5 * (curvature * m.w**2).sum() + (batch @ m.w).mean()
+
+    return gradient_noise(model, loss, batches), smoothness(model, loss, batches, num_probes=2, num_restarts=1)
+
+
+ONES = torch.ones(64, dtype=torch.float64)
+SPARSE = torch.cat([torch.full((1,), 30.0, dtype=torch.float64), torch.full((63,), 0.05, dtype=torch.float64)])
+
+
+def test_aligned_curvature_on_sparse_noise_favours_signs():
+    advice = advise(*reports(SPARSE, SPARSE**2 / 100, signal=0.0))
+    assert advice.verdict == "advantage expected"
+    assert advice.aligned_ratio == pytest.approx(advice.largest_ratio, rel=0.15)
+    assert advice.alignment == "coordinates"
+    assert advice.phase == 3
+    assert "a bound, not a forecast" in advice.text
+    assert advice.status == "bound, not forecast"
+
+
+def test_dense_noise_does_not_and_sparse_noise_with_uniform_curvature_neither():
+    dense = advise(*reports(ONES, ONES, signal=0.0))
+    uniform = advise(*reports(SPARSE, ONES, signal=0.0))
+    assert dense.verdict == uniform.verdict == "no advantage expected"
+    assert uniform.aligned_ratio == pytest.approx(1, abs=1e-6)
+    assert uniform.largest_ratio > 10  # teeth: the density alone would have said otherwise
+    assert dense.text.startswith("Would a sign method help? No advantage expected.")
+
+
+def test_anti_aligned_curvature_is_said_to_be_uncertain():
+    flat = torch.where(SPARSE > 1, 1e-4, 1.0).double()
+    advice = advise(*reports(SPARSE, flat, signal=0.0))
+    assert advice.aligned_ratio < 0.5
+    assert advice.verdict == "no advantage expected"
+    assert "27 times" in advice.text
+
+
+def test_without_smoothness_dense_noise_already_decides_and_sparse_noise_does_not():
+    dense, _ = reports(ONES, ONES, signal=0.0)
+    sparse, _ = reports(SPARSE, ONES, signal=0.0)
+    assert advise(dense).verdict == "no advantage expected"
+    assert advise(sparse).verdict == "undecided"
+    assert math.isnan(advise(sparse).aligned_ratio)
+    assert math.isnan(advise(sparse).predicted_ratio)
+    assert "run measure.smoothness" in advise(sparse).text
+
+
+def test_in_phase_one_the_noise_does_not_matter():
+    noise, curved = reports(1e-4 * SPARSE, ONES, signal=1.0)
+    advice = advise(noise, curved)
+    assert advice.phase == 1
+    assert advice.verdict == "no advantage expected"
+    assert advice.noiseless_ratio == pytest.approx(1, rel=1e-6)
+    assert "leave the rate of a sign method as it is" in advice.rule
+    steep, flat = reports(1e-4 * ONES, torch.cat([ONES[:1], 1e-3 * ONES[:63]]), signal=1.0)
+    assert advise(steep, flat).noiseless_ratio == pytest.approx(64 / 1.063, rel=1e-4)
+
+
+def test_the_rule_warns_when_the_new_batch_leaves_phase_three():
+    noise, curved = reports(ONES, 0.4 * ONES, signal=1.0)
+    stay, leave = advise(noise, curved, new_batch_size=5), advise(noise, curved, new_batch_size=4096)
+    assert "should grow less" not in stay.rule
+    assert "sqrt(1.25) = 1.12" in stay.rule
+    assert "should grow less" in leave.rule
+
+
+def test_rare_coordinates_leave_an_advantage_undecided():
+    noise, curved = reports(SPARSE, SPARSE**2 / 100, signal=0.0)
+    half = dataclasses.replace(noise.overall, never_seen=32)
+    advice = advise(dataclasses.replace(noise, overall=half), curved)
+    assert advice.verdict == "undecided"
+    assert "at most one gradient" in advice.text
+
+
+def test_other_reports_and_bad_arguments_are_refused():
+    noise, curved = reports(ONES, ONES)
+    other, _ = reports(ONES[:8], ONES[:8], dim=8)
+    with pytest.raises(InvalidInput, match="different models"):
+        advise(other, curved)
+    with pytest.raises(InvalidInput, match="`accuracy`"):
+        advise(noise, curved, accuracy=0)
+    silent = dataclasses.replace(noise.overall, density=math.nan, sigma1=0.0)
+    with pytest.raises(InvalidInput, match="no noise"):
+        advise(dataclasses.replace(noise, overall=silent))
+
+
+def test_summary_is_json():
+    noise, curved = reports(ONES, ONES)
+    content = json.loads(json.dumps(advise(noise).summary(), allow_nan=False))
+    assert content["aligned_ratio"] == "nan"
+    full = advise(noise, curved)
+    assert json.loads(json.dumps(full.summary(), allow_nan=False))["predicted_ratio"] == full.predicted_ratio
+
+
+@settings(deadline=None, max_examples=60)
+@given(seed=st.integers(0, 10**6), scale=st.floats(1e-3, 1e3))
+def test_the_aligned_ratio_is_at_most_one_over_the_density(seed, scale):
+    gen = torch.Generator().manual_seed(seed)
+    sigma, curved = torch.randn(2, 20, generator=gen, dtype=torch.float64).mul(1.5).exp()
+    weight = torch.ones(20, dtype=torch.float64)
+    phi = float(sigma.sum() ** 2 / (20 * (sigma**2).sum()))
+    ratio = aligned_ratio(sigma, curved, weight)
+    assert ratio <= 1 / phi * (1 + 1e-12)
+    assert aligned_ratio(sigma, sigma**2, weight) == pytest.approx(1 / phi)
+    assert aligned_ratio(sigma, torch.ones(20).double(), weight) == pytest.approx(1)
+    assert aligned_ratio(scale * sigma, curved / scale, weight) == pytest.approx(ratio)
+    doubled = aligned_ratio(sigma.repeat(2), curved.repeat(2), weight.repeat(2))
+    assert doubled == pytest.approx(aligned_ratio(sigma, curved, 2 * weight))
+
+
+def test_constants_of_the_bounds():
+    assert worst_case_ratio(1 / 128) == pytest.approx((1, 1024))
+    assert noiseless_ratio(10, l2=3.0, linf=6.0) == 5
+    calls = predicted_calls(
+        accuracy=0.5, gap=2.0, linf=3.0, l2=0.7, dim=5, sigma1=4.0, sigma2=2.0, sigma_root_l=3.5
+    )
+    assert calls.sign == pytest.approx(32 * 16 * 3 * 2 / 0.5**4)
+    assert calls.sgd == pytest.approx(2 * 5 * 0.7 * 2 / 0.25 + 8 * 5 * 2 * 3.5**2 / 0.0625)
+    assert calls.sgd_any == pytest.approx(2 * 5 * 0.7 * 2 / 0.25 + 2 * 25 * 4 * 0.7 * 2 / 0.0625)
+    quiet = predicted_calls(accuracy=0.5, gap=2.0, linf=3.0, l2=0.7, dim=5, sigma1=0.0, sigma2=0.0, sigma_root_l=0.0)
+    assert quiet.sign == pytest.approx(8 * 3 * 2 / 0.25)
+
+
+def test_rates_move_as_the_sdes_say():
+    assert moved_lr("sgd", 0.1, batch_size=32, new_batch_size=128) == pytest.approx(0.4)
+    assert moved_lr("adam", 0.1, batch_size=32, new_batch_size=128) == pytest.approx(0.2)
+    with pytest.raises(InvalidInput, match="`optimizer`"):
+        moved_lr("lion", 0.1, batch_size=32, new_batch_size=128)
+
+
+def test_matching_rates_settle_at_the_same_loss():
+    """SGD and signSGD on a noisy quadratic: late losses agree at the matched rates, and only there."""
+    sigma = torch.tensor([1.0, 2.0, 0.5, 1.0], dtype=torch.float64)
+    sgd_lr, batch, runs = 0.01, 4, 400
+    sign_lr = matching_lr(sgd_lr, sigma1=float(sigma.sum()), sigma2=float(sigma.norm()), batch_size=batch)
+    assert matching_lr(
+        sgd_lr / 10, momentum=0.9, sigma1=float(sigma.sum()), sigma2=float(sigma.norm()), batch_size=batch
+    ) == pytest.approx(sign_lr)
+
+    def late_loss(direction, lr):
+        gen, w, total = torch.Generator().manual_seed(0), torch.zeros(runs, 4, dtype=torch.float64), []
+        for step in range(1500):
+            noise = sigma / batch**0.5 * torch.randn(runs, 4, generator=gen, dtype=torch.float64)
+            w = w - lr * direction(w + noise)
+            if step >= 700:
+                total.append(0.5 * (w**2).sum(1).mean())
+        return float(torch.stack(total).mean())
+
+    by_sgd = late_loss(lambda g: g, sgd_lr)
+    assert late_loss(torch.sign, sign_lr) == pytest.approx(by_sgd, rel=0.03)
+    assert abs(late_loss(torch.sign, sgd_lr) / by_sgd - 1) > 0.3  # teeth

@@ -1,0 +1,88 @@
+"""Workers that die, hang or lie: a clear error or a counted repair, never a silent wrong step."""
+
+import numpy as np
+import pytest
+
+from helpers import distributed_jobs as jobs
+from helpers.processes import launch
+
+pytestmark = pytest.mark.multiproc
+
+
+@pytest.mark.parametrize(("method", "how"), [("majority-vote", "killed"), ("dvr-sign", "hangs")])
+def test_every_survivor_gets_a_clear_error_in_time(method, how):
+    results = launch(jobs.one_dies, 3, method, how, limit=40) if how == "killed" else hanging(method)
+    survivors = [result for rank, result in enumerate(results) if rank != 1]
+    assert results[1] is None
+    for messages, seconds, untouched in survivors:
+        assert len(messages) == 2, "a broken group must not be used again"
+        assert "in step 2" in messages[0]
+        assert "continue from the last checkpoint" in messages[0]
+        assert untouched
+        assert seconds < 20  # the limit is 4 s; the machine may be busy
+
+
+def hanging(method):
+    """Like `launch`, but the rank that hangs is given up."""
+    from helpers import processes
+
+    collected = []
+    original = processes._collect
+
+    def collect(children, results, limit):
+        original([(children[0][0], children[0][1]), (children[2][0], children[2][1])], results, limit)
+        results[2], results[1] = results[1], None
+
+    processes._collect = collect
+    try:
+        collected = processes.launch(jobs.one_dies, 3, method, "hangs", limit=40)
+    finally:
+        processes._collect = original
+    return collected
+
+
+def test_bad_numbers_are_skipped_or_mended_and_counted():
+    results = launch(jobs.bad_numbers, 2)
+    for untouched, skipped, _, _, largest in results:
+        assert untouched
+        assert skipped == 1
+        assert largest < 100  # 1e9 would have stayed for 1/beta steps; 50 is believed, times beta-sums
+    assert [r[2] for r in results] == [9, 0]  # three scales in each of three steps, all in the slice of rank 0
+    assert np.array_equal(results[0][3], results[1][3])
+
+
+def test_ranks_that_differ_are_told_so_at_the_start():
+    for messages in launch(jobs.disagreements, 2):
+        assert "values of the parameters of rank 1 differ" in messages["values"]
+        assert "options of rank 1 differ" in messages["options"]
+        assert "options of rank 1 differ" in messages["seed"]
+        assert "batch sizes of the ranks are [1, 2]" in messages["batches"]
+        assert "values of the parameters of rank 1 differ" in messages["checksum"]
+        assert messages["weights"] is None
+
+
+def test_groups_within_the_world_are_worlds_of_their_own():
+    results = launch(jobs.subgroups, 4)
+    paths = [r[0] for r in results]
+    assert np.array_equal(paths[0], paths[1])
+    assert np.array_equal(paths[2], paths[3])
+    assert not np.array_equal(paths[0], paths[2])
+    assert all("is not in the given process group" in r[1] for r in results)
+
+
+@pytest.mark.parametrize(("momentum", "tie"), [(0.0, "ternary"), (0.9, "parity")])
+def test_ddp_with_the_hook_follows_the_votes(momentum, tie):
+    results = launch(jobs.ddp, 2, momentum, tie)
+    averages = [None, None]
+    for step, (local, _) in enumerate(results[0][0]):
+        for j in range(2):
+            old = averages[j]
+            averages[j] = local[j] if old is None else np.float32(momentum) * old + np.float32(1 - momentum) * local[j]
+        total = np.sign(averages[0]) + np.sign(averages[1])
+        for seen, _, _ in results:
+            voted = seen[step][1]
+            clear = (total != 0) & (np.minimum(*np.abs(averages)) > 1e-6)
+            assert (voted[clear] == np.sign(total[clear])).all()
+            assert set(np.unique(voted)) <= ({-1.0, 0.0, 1.0} if tie == "ternary" else {-1.0, 1.0})
+    assert np.array_equal(results[0][1], results[1][1])
+    assert results[0][2] > 0
