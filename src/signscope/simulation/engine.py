@@ -1,5 +1,6 @@
 """The loop over groups of runs, blocks of rows and recorded times."""
 
+import bisect
 from collections.abc import Callable, Generator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
@@ -84,14 +85,18 @@ class Engine:
         settings, per_block = self.settings, self.cut.block_steps
         mover = self._make(displacement)
         step = 0
+        pieces = settings.batch_pieces(self.problem.dim)
+        starts = [start for start, _ in pieces]
         self._record_due(recorder, step, displacement)
         with closing(self._feed(runs)) as feed:
             for block in feed:
                 first, last = step, min(step + per_block, settings.num_steps)
                 sizes = self._step_sizes(first, last)
                 while step < last:
-                    until = min(last, settings.record_steps[recorder.done])
-                    mover.advance(block, step - first, sizes[step - first : until - first])
+                    piece = bisect.bisect_right(starts, step) - 1
+                    change = starts[piece + 1] if piece + 1 < len(starts) else last
+                    until = min(last, change, settings.record_steps[recorder.done])
+                    mover.advance(block.taking(pieces[piece][1]), step - first, sizes[step - first : until - first])
                     step = until
                     self._record_due(recorder, step, displacement)
                 if recorder.all_diverged:

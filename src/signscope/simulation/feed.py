@@ -33,6 +33,13 @@ class Block:
         if self.signs is not None:
             torch.sign(self.rows[part], out=self.signs[part])
 
+    def taking(self, batch_size: int) -> "Block":
+        """The same block with the first ``batch_size`` rows of every step."""
+        if batch_size == self.rows.shape[2]:
+            return self
+        signs = None if self.signs is None else self.signs[:, :, :batch_size]
+        return Block(self.rows[:, :, :batch_size], self.noise[:, :, :batch_size], signs)
+
 
 def empty_block(settings: Settings, *, num_runs: int, steps: int, dim: int) -> Block:
     """Memory for one block."""

@@ -13,7 +13,7 @@ from signscope._core.status import OPTIMIZERS, Status
 from signscope._version import __version__
 from signscope.curves import Curve
 from signscope.problems import LeastSquares, as_problem
-from signscope.schedules import Schedule, as_schedule
+from signscope.schedules import BatchPlan, Schedule, as_schedule
 from signscope.simulation.arguments import WHO, as_device, as_dtype, check_rows, recorded_times, whole_steps
 from signscope.simulation.engine import Engine, Outcome
 from signscope.simulation.recording import BLOW_UP, summarise
@@ -29,7 +29,7 @@ def simulate(
     *,
     lr: float | Schedule | Callable[[Tensor], Tensor],
     horizon: float,
-    batch_size: int = 1,
+    batch_size: int | BatchPlan = 1,
     betas: tuple[float, float] = (0.9, 0.999),
     num_runs: int = 64,
     seed: int = 0,
@@ -54,7 +54,8 @@ def simulate(
         optimizer: Its name.
         lr: The theory's rate: a number, `Schedule` or function of time (steps/dim); one update moves by lr / dim.
         horizon: Length of a run in units of dim steps.
-        batch_size: Rows per step, B.
+        batch_size: Rows per step, B; or a `BatchPlan`, whose batch sizes change with time (its rates are
+            ``plan.lr``, the ``lr`` to go with them).
         betas: Adam's two decay rates.
         num_runs: Independent runs.
         seed: Run i has its own streams of it, the same for any ``num_runs``, others for each dtype and device.
@@ -109,7 +110,7 @@ def checked(
     *,
     lr: float | Schedule | Callable[[Tensor], Tensor],
     horizon: float,
-    batch_size: int,
+    batch_size: int | BatchPlan,
     num_runs: int,
     seed: int,
     times: Sequence[float] | Tensor | None,
@@ -121,12 +122,14 @@ def checked(
 ) -> tuple[Settings, np.ndarray]:
     """Checked settings of a simulation and its recorded times in steps/dim; see `simulate` for the arguments."""
     recorded = recorded_times(times, horizon)
+    plan = batch_size if isinstance(batch_size, BatchPlan) else None
+    largest = batch_size if plan is None else max(plan.batch_sizes)
     settings = Settings(
         optimizer=name,
         schedule=as_schedule(lr, who=WHO, horizon=float(recorded[-1])),
         horizon=float(horizon),
         record_steps=whole_steps(recorded, as_problem(WHO, problem).dim),
-        batch_size=checks.integer(WHO, "batch_size", batch_size, minimum=1),
+        batch_size=checks.integer(WHO, "batch_size", largest, minimum=1),
         betas=checks.betas(WHO, betas),
         eps=checks.non_negative(WHO, "eps", eps),
         num_runs=checks.integer(WHO, "num_runs", num_runs, minimum=1),
@@ -134,6 +137,7 @@ def checked(
         rows=checks.one_of(WHO, "rows", rows, ("gaussian", "replace", "once")),
         dtype=as_dtype(dtype),
         device=as_device(device),
+        plan=plan,
     )
     check_rows(problem, settings.rows, num_steps=settings.num_steps, batch_size=settings.batch_size)
     return settings, recorded
@@ -217,7 +221,7 @@ def _options(settings: Settings) -> dict[str, Any]:
     return {
         "lr": settings.schedule.describe(),
         "horizon": settings.horizon,
-        "batch_size": settings.batch_size,
+        "batch_size": settings.batch_size if settings.plan is None else settings.plan.describe(),
         "betas": list(settings.betas),
         "eps": settings.eps,
         "num_runs": settings.num_runs,

@@ -1,10 +1,11 @@
 """What a simulation is asked to do, after all checks; how it is cut so that its buffers stay bounded."""
 
+import math
 from dataclasses import dataclass
 
 import torch
 
-from signscope.schedules import Schedule
+from signscope.schedules import BatchPlan, Schedule
 from signscope.simulation.streams import GRANULE, granule_steps
 
 BUFFER_BYTES = 256 * 2**20  # bound on the buffers of a simulation, whatever num_runs, horizon and dim
@@ -27,6 +28,14 @@ class Settings:
     rows: str
     dtype: torch.dtype
     device: torch.device
+    plan: BatchPlan | None = None  # batch sizes that change; `batch_size` is then the largest
+
+    def batch_pieces(self, dim: int) -> list[tuple[int, int]]:
+        """(first step, batch size) of the pieces in which the batch size is constant."""
+        if self.plan is None:
+            return [(0, self.batch_size)]
+        starts = [math.ceil(time * dim * (1 - 1e-12)) for time in self.plan.times]
+        return list(zip(starts, self.plan.batch_sizes, strict=True))
 
     @property
     def num_steps(self) -> int:

@@ -52,9 +52,9 @@ def expected_bytes(case, size, padded, moves):
 @pytest.mark.multiproc
 @pytest.mark.parametrize("size", [2, 3])
 def test_processes_walk_the_path_of_the_reference(size):
-    cases = [{**COMMON, **case} for case in CASES]
-    results = launch(jobs.paths, size, cases, STEPS)
-    for index, case in enumerate(CASES):
+    chosen = CASES if size == 3 else [case for case in CASES if "bucket_size" not in case]
+    results = launch(jobs.paths, size, [{**COMMON, **case} for case in chosen], STEPS)
+    for index, case in enumerate(chosen):
         path, sent, layout = results[0][index]
         run = reference(size, case, [dim for dim, _ in layout])
         assert torch.equal(torch.from_numpy(path), run.path), case

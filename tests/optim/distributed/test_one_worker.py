@@ -130,11 +130,11 @@ def test_options_move_the_path(group, method, option, value):
 
 def test_groups_have_their_own_rates(group):
     for method in ("majority-vote", "ef-sign", "dvr-q"):
-        a, b = (nn.Parameter(torch.ones(100)) for _ in range(2))
+        a, b = (nn.Parameter(torch.ones(256)) for _ in range(2))  # a block each
         opt = DistributedSign([{"params": [a], "lr": 0.1}, {"params": [b], "lr": 0.2}], method=method)
 
         def closure(a=a, b=b):
-            a.grad, b.grad = torch.full((100,), 1.0), torch.full((100,), 1.0)
+            a.grad, b.grad = torch.ones(256), torch.ones(256)
             return torch.zeros(())
 
         opt.step(closure)

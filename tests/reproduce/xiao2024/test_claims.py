@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from signscope._core.errors import InvalidInput
 from signscope.reproduce import FIGURES, run_figure
-from signscope.reproduce.xiao2024.claims import Claim, at_least, at_most, near, shown
-from signscope.reproduce.xiao2024.experiment import Experiment, Findings
+from signscope.reproduce.claims import Claim, at_least, at_most, near, shown
+from signscope.reproduce.experiment import Experiment, Findings
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from signscope._core.progress import Meter
-from signscope.reproduce.xiao2024.claims import Claim, near
-from signscope.reproduce.xiao2024.drawing import curve_rows, draw_pair, finish_curves, panels
-from signscope.reproduce.xiao2024.experiment import Experiment, Findings
+from signscope.reproduce.claims import Claim, near
+from signscope.reproduce.drawing import curve_rows, draw_pair, finish_curves, panels
+from signscope.reproduce.experiment import Experiment, Findings
 from signscope.reproduce.xiao2024.pairs import Pair, far_problem, run_pair
 
 if TYPE_CHECKING:

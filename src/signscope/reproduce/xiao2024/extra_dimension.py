@@ -8,9 +8,9 @@ import torch
 from signscope._core.progress import Meter
 from signscope.comparison import gap
 from signscope.problems import LeastSquares, log_spaced
-from signscope.reproduce.xiao2024.claims import Claim, at_most, shown
-from signscope.reproduce.xiao2024.drawing import curve_rows, draw_pair, finish_curves, panels
-from signscope.reproduce.xiao2024.experiment import Experiment, Findings
+from signscope.reproduce.claims import Claim, at_most, shown
+from signscope.reproduce.drawing import curve_rows, draw_pair, finish_curves, panels
+from signscope.reproduce.experiment import Experiment, Findings
 from signscope.reproduce.xiao2024.pairs import Pair, run_pair
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from signscope._core.progress import Meter
 from signscope.curves import Curve
 from signscope.limits import predict
 from signscope.problems import LeastSquares
-from signscope.reproduce.xiao2024.claims import Claim, at_least, near
-from signscope.reproduce.xiao2024.drawing import curve_rows, draw_pair, finish_curves, panels
-from signscope.reproduce.xiao2024.experiment import Experiment, Findings
+from signscope.reproduce.claims import Claim, at_least, near
+from signscope.reproduce.drawing import curve_rows, draw_pair, finish_curves, panels
+from signscope.reproduce.experiment import Experiment, Findings
 from signscope.reproduce.xiao2024.pairs import Pair, far_problem, run_pair
 from signscope.simulation import simulate
 

@@ -8,9 +8,9 @@ import torch
 from signscope._core.progress import Meter
 from signscope.comparison import best_lr
 from signscope.problems import LeastSquares, log_spaced, rotated
-from signscope.reproduce.xiao2024.claims import Claim, at_least, at_most, near
-from signscope.reproduce.xiao2024.drawing import curve_rows, draw_pair, finish_curves, panels
-from signscope.reproduce.xiao2024.experiment import Experiment, Findings
+from signscope.reproduce.claims import Claim, at_least, at_most, near
+from signscope.reproduce.drawing import curve_rows, draw_pair, finish_curves, panels
+from signscope.reproduce.experiment import Experiment, Findings
 from signscope.reproduce.xiao2024.pairs import Pair, far_problem, run_pair
 
 if TYPE_CHECKING:

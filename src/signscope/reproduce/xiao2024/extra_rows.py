@@ -8,9 +8,9 @@ import torch
 from signscope._core.progress import Meter
 from signscope.comparison import gap
 from signscope.curves import Curve
-from signscope.reproduce.xiao2024.claims import Claim, at_most, near
-from signscope.reproduce.xiao2024.drawing import curve_rows, draw_pair, finish_curves, panels
-from signscope.reproduce.xiao2024.experiment import Experiment, Findings
+from signscope.reproduce.claims import Claim, at_most, near
+from signscope.reproduce.drawing import curve_rows, draw_pair, finish_curves, panels
+from signscope.reproduce.experiment import Experiment, Findings
 from signscope.reproduce.xiao2024.pairs import far_problem
 from signscope.reproduce.xiao2024.rows_loop import (
     GAUSSIAN,

@@ -8,9 +8,9 @@ from signscope._core.progress import Meter
 from signscope.comparison import gap
 from signscope.curves import Curve
 from signscope.limits.homogenized import homogenized_paths
-from signscope.reproduce.xiao2024.claims import Claim, at_most
-from signscope.reproduce.xiao2024.drawing import curve_rows, draw_pair, finish_curves, panels
-from signscope.reproduce.xiao2024.experiment import Experiment, Findings
+from signscope.reproduce.claims import Claim, at_most
+from signscope.reproduce.drawing import curve_rows, draw_pair, finish_curves, panels
+from signscope.reproduce.experiment import Experiment, Findings
 from signscope.reproduce.xiao2024.pairs import Pair, far_problem, run_pair
 
 if TYPE_CHECKING:

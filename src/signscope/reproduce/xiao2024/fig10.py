@@ -8,9 +8,9 @@ import torch
 
 from signscope._core.progress import Meter
 from signscope.noise import Empirical, Gaussian, NoiseLaw, fit_mixture
-from signscope.reproduce.xiao2024.claims import Claim, Rows, at_most, shown
-from signscope.reproduce.xiao2024.drawing import legend, look, panels
-from signscope.reproduce.xiao2024.experiment import Findings
+from signscope.reproduce.claims import Claim, Rows, at_most, shown
+from signscope.reproduce.drawing import legend, look, panels
+from signscope.reproduce.experiment import Findings
 from signscope.reproduce.xiao2024.laws import exact_slope
 from signscope.reproduce.xiao2024.real import DataExperiment, real_problem
 

@@ -7,9 +7,9 @@ from signscope._core.progress import Meter
 from signscope.comparison import gap
 from signscope.curves import Curve
 from signscope.limits import predict
-from signscope.reproduce.xiao2024.claims import at_most, shown
-from signscope.reproduce.xiao2024.drawing import curve_rows, draw_pair, finish_curves, panels
-from signscope.reproduce.xiao2024.experiment import Findings
+from signscope.reproduce.claims import at_most, shown
+from signscope.reproduce.drawing import curve_rows, draw_pair, finish_curves, panels
+from signscope.reproduce.experiment import Findings
 from signscope.reproduce.xiao2024.pairs import Pair, run_pair
 from signscope.reproduce.xiao2024.real import DataExperiment, real_problem
 from signscope.simulation import simulate

@@ -8,9 +8,9 @@ import numpy as np
 
 from signscope._core.progress import Meter
 from signscope.noise import NoiseLaw
-from signscope.reproduce.xiao2024.claims import Claim, Rows, at_least, at_most, near
-from signscope.reproduce.xiao2024.drawing import RISK, legend, look, panels
-from signscope.reproduce.xiao2024.experiment import Experiment, Findings
+from signscope.reproduce.claims import Claim, Rows, at_least, at_most, near
+from signscope.reproduce.drawing import RISK, legend, look, panels
+from signscope.reproduce.experiment import Experiment, Findings
 from signscope.reproduce.xiao2024.laws import STUDENT, UNIT, exact_slope, sampled_slope
 
 if TYPE_CHECKING:

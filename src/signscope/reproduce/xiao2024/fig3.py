@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from signscope._core.progress import Meter
-from signscope.reproduce.xiao2024.claims import Claim, Rows, at_least, at_most, near, shown
-from signscope.reproduce.xiao2024.drawing import RISK, legend, look, panels
-from signscope.reproduce.xiao2024.experiment import Experiment, Findings
+from signscope.reproduce.claims import Claim, Rows, at_least, at_most, near, shown
+from signscope.reproduce.drawing import RISK, legend, look, panels
+from signscope.reproduce.experiment import Experiment, Findings
 from signscope.reproduce.xiao2024.laws import STUDENT, UNIT, exact_compression, integrated_slope
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from signscope._core.progress import Meter
 from signscope._core.random import stream
 from signscope.limits.spectrum import arcsine_matrix
 from signscope.problems import Covariance, power_law, rotated
-from signscope.reproduce.xiao2024.claims import Claim, Rows, at_least, near, shown
-from signscope.reproduce.xiao2024.drawing import legend, look, panels
-from signscope.reproduce.xiao2024.experiment import Experiment, Findings
+from signscope.reproduce.claims import Claim, Rows, at_least, near, shown
+from signscope.reproduce.drawing import legend, look, panels
+from signscope.reproduce.experiment import Experiment, Findings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture

@@ -7,9 +7,9 @@ import numpy as np
 
 from signscope._core.progress import Meter
 from signscope.noise import parse_noise
-from signscope.reproduce.xiao2024.claims import Claim, Rows, at_most
-from signscope.reproduce.xiao2024.drawing import RISK, curve_rows, draw_pair, finish_curves, legend, look, panels
-from signscope.reproduce.xiao2024.experiment import Experiment, Findings
+from signscope.reproduce.claims import Claim, Rows, at_most
+from signscope.reproduce.drawing import RISK, curve_rows, draw_pair, finish_curves, legend, look, panels
+from signscope.reproduce.experiment import Experiment, Findings
 from signscope.reproduce.xiao2024.laws import exact_slope, sampled_batch_slope
 from signscope.reproduce.xiao2024.pairs import Pair, far_problem, run_pair
 

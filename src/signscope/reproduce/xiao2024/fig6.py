@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from signscope._core.progress import Meter
-from signscope.reproduce.xiao2024.claims import Claim, Rows, near, shown
-from signscope.reproduce.xiao2024.drawing import COLORS, MARKERS, curve_rows, draw_pair, finish_curves, legend, panels
-from signscope.reproduce.xiao2024.experiment import Experiment, Findings
+from signscope.reproduce.claims import Claim, Rows, near, shown
+from signscope.reproduce.drawing import COLORS, MARKERS, curve_rows, draw_pair, finish_curves, legend, panels
+from signscope.reproduce.experiment import Experiment, Findings
 from signscope.reproduce.xiao2024.pairs import Pair, far_problem, run_pair
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from signscope._core.equations import equation
 from signscope._core.progress import Meter
 from signscope.limits import limit, max_lr
 from signscope.problems import LeastSquares, gaussian_problem
-from signscope.reproduce.xiao2024.claims import Claim, Rows, at_most, near, shown
-from signscope.reproduce.xiao2024.drawing import legend, look, panels
-from signscope.reproduce.xiao2024.experiment import Experiment, Findings
+from signscope.reproduce.claims import Claim, Rows, at_most, near, shown
+from signscope.reproduce.drawing import legend, look, panels
+from signscope.reproduce.experiment import Experiment, Findings
 from signscope.simulation import simulate
 
 if TYPE_CHECKING:

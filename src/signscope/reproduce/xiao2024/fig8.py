@@ -15,9 +15,9 @@ from signscope.limits.coefficients import Setting, coefficients
 from signscope.limits.spectrum import Spectrum, spectrum
 from signscope.noise import NoiseLaw
 from signscope.problems import LeastSquares, constant
-from signscope.reproduce.xiao2024.claims import Claim, near, shown
-from signscope.reproduce.xiao2024.drawing import RISK, curve_rows, draw_pair, finish_curves, legend, look, panels
-from signscope.reproduce.xiao2024.experiment import Experiment, Findings
+from signscope.reproduce.claims import Claim, near, shown
+from signscope.reproduce.drawing import RISK, curve_rows, draw_pair, finish_curves, legend, look, panels
+from signscope.reproduce.experiment import Experiment, Findings
 from signscope.reproduce.xiao2024.laws import UNIT, exact_slope
 from signscope.reproduce.xiao2024.pairs import Pair, far_problem, run_pair
 from signscope.schedules import Constant

@@ -13,9 +13,9 @@ from signscope._core.progress import Meter
 from signscope.limits import limit, predict
 from signscope.noise import Gaussian
 from signscope.problems import LeastSquares, gaussian_problem, rotated, two_level
-from signscope.reproduce.xiao2024.claims import Claim, Rows, at_most, near
-from signscope.reproduce.xiao2024.drawing import legend, look, panels
-from signscope.reproduce.xiao2024.experiment import Experiment, Findings
+from signscope.reproduce.claims import Claim, Rows, at_most, near
+from signscope.reproduce.drawing import legend, look, panels
+from signscope.reproduce.experiment import Experiment, Findings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture

@@ -9,7 +9,7 @@ from signscope.comparison import gap
 from signscope.curves import Curve
 from signscope.limits import predict
 from signscope.problems import LeastSquares, gaussian_problem
-from signscope.reproduce.xiao2024.claims import Claim, at_least, at_most
+from signscope.reproduce.claims import Claim, at_least, at_most
 from signscope.simulation import simulate
 
 

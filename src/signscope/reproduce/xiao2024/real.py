@@ -14,7 +14,7 @@ from signscope.noise import fit_mixture
 from signscope.problems import LeastSquares, features_from_text
 from signscope.problems.named import NAMED, VARIABLE, named_data
 from signscope.reproduce.report import Report, prepare, write
-from signscope.reproduce.xiao2024.experiment import Experiment
+from signscope.reproduce.experiment import Experiment
 
 if TYPE_CHECKING:
     import pandas as pd

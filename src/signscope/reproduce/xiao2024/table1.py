@@ -9,9 +9,9 @@ import numpy as np
 from signscope._core.progress import Meter
 from signscope._core.random import stream
 from signscope.noise import NoiseLaw
-from signscope.reproduce.xiao2024.claims import Claim, Rows, at_most, near
-from signscope.reproduce.xiao2024.drawing import COLORS, MARKERS, legend, panels
-from signscope.reproduce.xiao2024.experiment import Experiment, Findings
+from signscope.reproduce.claims import Claim, Rows, at_most, near
+from signscope.reproduce.drawing import COLORS, MARKERS, legend, panels
+from signscope.reproduce.experiment import Experiment, Findings
 from signscope.reproduce.xiao2024.laws import (
     REFERENCE,
     exact_compression,

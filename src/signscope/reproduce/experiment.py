@@ -10,7 +10,7 @@ from signscope._core import checks
 from signscope._core.errors import InvalidInput
 from signscope._core.progress import Meter, as_meter
 from signscope.reproduce.report import Report, Verdict, prepare, write
-from signscope.reproduce.xiao2024.claims import Claim, Rows
+from signscope.reproduce.claims import Claim, Rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
@@ -116,7 +116,7 @@ class Experiment:
             seconds=time.monotonic() - started,
         )
         if folder is not None:
-            from signscope.reproduce.xiao2024.drawing import finish
+            from signscope.reproduce.drawing import finish
 
             picture, numbers, text = self.files
             write(folder, {picture: finish(found.draw()), numbers: pd.DataFrame(found.numbers), text: report.summary()})
