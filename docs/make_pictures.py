@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pictures_effects
 import pictures_schedules
+import pictures_sde
 import torch
 
 import signscope as ss
@@ -86,6 +87,7 @@ PICTURES: dict[str, Callable[[Path], None]] = {
     "effects": pictures_effects.effects,
     "homogenized": pictures_effects.homogenized,
     "schedules": pictures_schedules.schedules,
+    "sde-statements": pictures_sde.statements,
     "demo": demo,
     "heavy-tails": heavy_tails,
     "rows": rows,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         five_effects,
         gap,
     )
+    from signscope.comparison.translation import rescale, translate
     from signscope.curves import Curve
     from signscope.limits import Limit, best_batch_size, bias_floor, limit, optimal_schedule, predict, predict_many
     from signscope.noise import NoiseLaw, as_noise
@@ -59,7 +60,9 @@ _HOMES = {
     "optimal_schedule": "signscope.limits",
     "predict": "signscope.limits",
     "predict_many": "signscope.limits",
+    "rescale": "signscope.comparison.translation",
     "simulate": "signscope.simulation",
+    "translate": "signscope.comparison.translation",
 }
 _ROOMS = (
     "bounds",
@@ -107,8 +110,10 @@ __all__ = [
     "plots",
     "predict",
     "predict_many",
+    "rescale",
     "sdes",
     "simulate",
+    "translate",
 ]
 
 

@@ -119,7 +119,7 @@ def states(rank, size, method, folder):
     run = Run(rank, size, method=method)
     run.advance(3)
     torch.save({"opt": run.opt.state_dict(), "params": flat(run.params)}, f"{folder}/{rank}.pt")
-    return None
+    return
 
 
 def another_size(rank, size, method, folder):
@@ -209,14 +209,15 @@ def disagreements(rank, size):
     return messages
 
 
-def ddp(rank, size, momentum, tie):
+def ddp(rank, size, momentum, tie, how):
     """Three steps of DDP with the voting hook and plain SGD; gradients of the last step and the local ones."""
     from signscope.optim.distributed import VoteState, vote_hook
 
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(5, 9), nn.Tanh(), nn.Linear(9, 3))
     twin = nn.Sequential(nn.Linear(5, 9), nn.Tanh(), nn.Linear(9, 3))
-    model = nn.parallel.DistributedDataParallel(net)
+    options = {"static_graph": True} if how == "static graph" else {}
+    model = nn.parallel.DistributedDataParallel(net, bucket_cap_mb=1e-4 if how == "many buckets" else 25, **options)
     state = VoteState(momentum=momentum, tie=tie, timeout=30)
     model.register_comm_hook(state, vote_hook)
     opt = torch.optim.SGD(model.parameters(), lr=0.01)
@@ -230,6 +231,9 @@ def ddp(rank, size, momentum, tie):
             twin(rows[j]).square().sum().backward()
             local.append(flat([p.grad for p in twin.parameters()]).numpy())
         opt.zero_grad()
+        if how == "accumulation":  # twice the gradient has the same signs
+            with model.no_sync():
+                model(rows[rank]).square().sum().backward()
         model(rows[rank]).square().sum().backward()
         seen.append((local, flat([p.grad for p in net.parameters()]).numpy()))
         opt.step()

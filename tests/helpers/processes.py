@@ -9,7 +9,9 @@ from multiprocessing import connection
 from pathlib import Path
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["torch._dynamo", "signscope.optim.distributed"])  # torch is imported once, then processes are forked
+CONTEXT.set_forkserver_preload(
+    ["torch._dynamo", "signscope.optim.distributed"]
+)  # torch is imported once, then processes are forked
 
 
 def _child(job, rank, size, store, pipe, timeout, arguments):

@@ -9,7 +9,7 @@ from scipy.stats import norm
 
 from signscope.measure import gradient_noise
 from signscope.measure.jackknife import c4, corrected, density, spread_of
-from signscope.measure.merging import merged, without_each
+from signscope.measure.merging import merged_and_left
 
 DIM = 20_000
 SIGMA = torch.as_tensor(norm.ppf((torch.arange(DIM).double() + 0.5) / DIM)).exp()  # lognormal(0, 1), without chance
@@ -42,9 +42,8 @@ def estimate(rows):
     counts = torch.tensor([len(g) for g in groups])
     means = torch.stack([g.mean(0) for g in groups])
     m2s = torch.stack([((g - g.mean(0)) ** 2).sum(0) for g in groups])
-    _, m2 = merged(means, m2s, counts.double())
-    _, left = without_each(means, m2s, counts.double())
-    found = corrected(spread_of(m2, left, counts))
+    whole = merged_and_left(means, m2s, counts.double())
+    found = corrected(spread_of(whole.m2, whole.left_m2, counts))
     return found.density_raw, found.density_raw / c4(n) ** 2, found
 
 

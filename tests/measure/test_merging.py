@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from signscope.measure.merging import add_part_, add_value_, merged, without_each
+from signscope.measure.merging import add_part_, add_value_, merged, merged_and_left
 
 
 def streamed(values, weights, dtype=torch.float64):
@@ -36,16 +36,16 @@ def test_any_division_into_parts_gives_the_same(seed, cuts, weighted):
     parts = [streamed(v, w.tolist()) for v, w in zip(values.split(cuts), weights.split(cuts), strict=True)]
     means, m2s = (torch.stack([p[i] for p in parts]) for i in (0, 1))
     totals = torch.tensor([p[2] for p in parts], dtype=torch.float64)
-    for found in (merged(means, m2s, totals), _chained(parts)):
+    left = merged_and_left(means, m2s, totals)
+    for found in (merged(means, m2s, totals), (left.mean, left.m2), _chained(parts)):
         torch.testing.assert_close(found[0], mean, rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(found[1], m2, rtol=1e-11, atol=1e-11)
-    left_mean, left_m2 = without_each(means, m2s, totals)
     edges = np.cumsum([0, *cuts])
     for g in range(len(cuts)):
         kept = [i for i in range(sum(cuts)) if not edges[g] <= i < edges[g + 1]]
         mean, m2 = two_pass(values[kept], weights[kept])
-        torch.testing.assert_close(left_mean[g], mean, rtol=1e-11, atol=1e-11)
-        torch.testing.assert_close(left_m2[g], m2, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(left.left_mean[g], mean, rtol=1e-11, atol=1e-11)
+        torch.testing.assert_close(left.left_m2[g], m2, rtol=1e-9, atol=1e-9)
 
 
 def _chained(parts):

@@ -52,7 +52,7 @@ def run(**changes):
         {"noise": GaussianNoise(2, cov=SIGMA, scale=lambda t: 1 + t)}, {"lr": 0.011}, {"optimizer": "rmspropw"},
         {"bias_correction": False, "order": 2},
     ],
-    ids=str,
+    ids=lambda change: "-".join(change),
 )  # fmt: skip
 def test_every_option_moves_the_path(change):
     without = {k: v for k, v in change.items() if k != "order"} if "order" in change else {}

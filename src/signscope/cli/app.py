@@ -12,6 +12,7 @@ from signscope.cli.checking import check_problem
 from signscope.cli.door import Door, guarded
 from signscope.cli.effects import effects_of_signs
 from signscope.cli.reproduce import reproduce_figure
+from signscope.cli.rescaling import rescale_batch, translate_optimizer
 from signscope.cli.schedule import design_schedules
 from signscope.cli.sde import sde_of_optimizer
 from signscope.cli.sweeping import sweep_grid
@@ -87,6 +88,8 @@ def where(
 app.command("effects")(effects_of_signs)
 app.command("schedule")(design_schedules)
 app.command("sde")(sde_of_optimizer)
+app.command("rescale")(rescale_batch)
+app.command("translate")(translate_optimizer)
 app.command("check")(check_problem)
 app.command("sweep")(sweep_grid)
 app.command("bounds")(bound_methods)

@@ -120,9 +120,10 @@ def spread_of(m2: Tensor, left_m2: Tensor, counts: Tensor) -> Spread:
         left_m2: The same without each group, shape (groups, d).
         counts: Values in each group, shape (groups,).
     """
-    total = counts.sum()
-    var = torch.cat([m2[None] / (total - 1), left_m2 / (total - counts - 1)[:, None]])
-    return Spread(m2.shape[0], var.sqrt().sum(1).cpu(), var.sum(1).cpu(), counts)
+    freedom = (counts.sum() - torch.cat([counts[:0].new_zeros(1), counts]) - 1).to(m2)
+    sums = torch.cat([m2.sum()[None], left_m2.sum(1)]) / freedom
+    roots = torch.cat([m2.sqrt().sum()[None], left_m2.sqrt().sum(1)]) / freedom.sqrt()
+    return Spread(m2.shape[0], roots.cpu(), sums.cpu(), counts)
 
 
 def _student(freedom: int) -> float:

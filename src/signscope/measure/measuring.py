@@ -14,7 +14,7 @@ from signscope._core import checks
 from signscope._core.errors import InvalidInput, SignscopeWarning
 from signscope._core.progress import Meter, as_meter
 from signscope.measure import gathering
-from signscope.measure.batches import count_rows, cut_rows, to_device
+from signscope.measure.batches import count_rows, to_device
 from signscope.measure.layers import Layer, frozen_names, layers_of, unwrapped
 from signscope.measure.losses import (
     MODES,
@@ -207,7 +207,7 @@ class _Run:
             return None
         if not self.used:  # vmap would give zeros where the loss does not depend on the parameters
             with torch.enable_grad():
-                gradient(WHO, evaluate(WHO, self.loss, self.model, cut_rows(batch, 0, 1)), self.layers)
+                gradient(WHO, evaluate(WHO, self.loss, self.model, batch), self.layers)
         for first, grads in sample_gradients(WHO, self.loss, self.model, batch, self.layers, chunk=self.chunk):
             if not self._finite(value, grads):  # of these few samples; the others of the batch count
                 continue

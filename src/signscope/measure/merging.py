@@ -1,10 +1,14 @@
 """Means and sums of squared deviations: one more value (Welford), two parts (Chan), one part taken out."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 PIECE = 2**18
-"""Entries worked on at a time: temporaries stay in cache and memory stays what the state needs."""
+"""Entries of an update at a time: temporaries stay in cache and memory stays what the state needs."""
+READ = 2**14
+"""Entries of the final sums at a time, which hold some twenty numbers for each."""
 
 
 def add_value_(mean: Tensor, m2: Tensor, value: Tensor, *, weight: float, total: float) -> None:
@@ -61,21 +65,38 @@ def merged(means: Tensor, m2s: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]
     return mean, m2s.sum(0) + (weights[:, None] * (means - mean) ** 2).sum(0)
 
 
-def without_each(means: Tensor, m2s: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    r"""Means and sums of squared deviations when one part is left out, for every part.
+@dataclass(frozen=True, eq=False)
+class Merged:
+    """All parts together, and all but each.
+
+    Attributes:
+        mean: Mean of all, shape (d,).
+        m2: Sum of squared deviations of all, shape (d,).
+        left_mean: Means without each part, shape (parts, d).
+        left_m2: Sums without each part, shape (parts, d).
+    """
+
+    mean: Tensor
+    m2: Tensor
+    left_mean: Tensor
+    left_m2: Tensor
+
+
+def merged_and_left(means: Tensor, m2s: Tensor, weights: Tensor) -> Merged:
+    r"""Means and sums of squared deviations of all parts, and when one part is left out.
 
     $$ M_2^{-g} = M_2 - M_2^g - \frac{W_g W}{W - W_g}(m_g - m)^2 $$
 
     Args:
         means: Means of the parts, shape (parts, d), float64.
         m2s: Their sums of squared deviations, shape (parts, d).
-        weights: Their weights, shape (parts,).
-
-    Returns:
-        Means and sums, each of shape (parts, d); row g is without part g.
+        weights: Their weights, shape (parts,); at least two parts.
     """
-    mean, m2 = merged(means, m2s, weights)
-    total, own = weights.sum(), weights[:, None]
+    total = weights.sum()
+    mean = (weights / total) @ means
     away = means - mean
-    left_mean = mean - own / (total - own) * away
-    return left_mean, torch.clamp(m2 - m2s - own * total / (total - own) * away**2, min=0)
+    squares = away * away
+    m2 = m2s.sum(0).add_(weights @ squares)
+    left_m2 = (m2 - m2s).addcmul_(squares, (-weights * total / (total - weights))[:, None]).clamp_(min=0)
+    left_mean = torch.addcmul(mean, away, (-weights / (total - weights))[:, None])
+    return Merged(mean, m2, left_mean, left_m2)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from signscope.measure.jackknife import Spread, corrected, density, spread_of
 from signscope.measure.layers import Layer
-from signscope.measure.merging import merged, without_each
+from signscope.measure.merging import merged, merged_and_left
 from signscope.measure.snr import Phases, Ratios, count_ratios, shares
 from signscope.measure.state import GROUPS, GradientState
 from signscope.measure.tails import Shape, shape_of
@@ -159,30 +159,28 @@ def tracked_sigma(state: GradientState, layers: Sequence[Layer]) -> list[Tensor]
 def _sums(means: Tensor, m2s: Tensor, state: GradientState, batch_size: float) -> Sums:
     """Of one piece, (groups, piece)."""
     weights, counts = state.weights.to(means.device), state.counts.to(means.device)
-    mean, m2 = merged(means, m2s, weights)
-    left_mean, left_m2 = without_each(means, m2s, weights)
-    shares = (weights / weights.sum())[:, None]
-    std = (m2 / ((counts.sum() - 1) * batch_size)).sqrt()
+    found = merged_and_left(means, m2s, weights)
+    std = (found.m2 / ((counts.sum() - 1) * batch_size)).sqrt()
+    active = (means != 0) | (m2s != 0)
+    groups = active.sum(0)
     return Sums(
-        spread_of(m2, left_m2, counts),
-        count_ratios(mean, std),
-        int(((means == 0) & (m2s == 0)).all(0).sum()),
-        _seen_once(means, m2s, state),
-        float(mean.abs().sum()),
-        float((shares * torch.sign(left_mean) * means).sum()),
-        float((mean**2).sum()),
+        spread_of(found.m2, found.left_m2, counts),
+        count_ratios(found.mean, std),
+        int((groups == 0).sum()),
+        _seen_once(means, m2s, active & (groups == 1), state),
+        float(found.mean.abs().sum()),
+        float(((weights / weights.sum())[:, None] * torch.sign(found.left_mean) * means).sum()),
+        float((found.mean**2).sum()),
     )
 
 
-def _seen_once(means: Tensor, m2s: Tensor, state: GradientState) -> int:
+def _seen_once(means: Tensor, m2s: Tensor, alone: Tensor, state: GradientState) -> int:
     r"""Coordinates with one non-zero gradient x: then the mean is w x / W and M2 = w x^2 (1 - w/W) in one group."""
-    active = (means != 0) | (m2s != 0)
-    alone = active.sum(0) == 1
+    if not bool(alone.any()):
+        return 0
     found = 0
     for group in range(GROUPS):
-        mine = alone & active[group]
-        if not bool(mine.any()):
-            continue
+        mine = alone[group]
         total = float(state.weights[group])
         ratio = m2s[group, mine] / means[group, mine] ** 2
         wanted = ratio.new_tensor(sorted(total * (total - w) / w for w in state.seen[group]))

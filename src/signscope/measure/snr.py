@@ -53,8 +53,9 @@ def count_ratios(mean: Tensor, std: Tensor) -> Ratios:
         std: Standard deviation of one batch gradient, shape (d,). Coordinates with neither are left out.
     """
     there = (std > 0) | (mean != 0)
-    z = (mean[there].abs() / std[there]).clamp(min=1e-30, max=1e30)
-    index = ((torch.log10(z) - LOW) * PER_DECADE).floor().clamp(-1, NUM_BINS - 2).long() + 1
+    z = (mean / std).float()  # 0/0 where there is neither
+    z = (z if bool(there.all()) else z[there]).abs_().clamp_(min=1e-30, max=1e30)
+    index = torch.log10(z).sub_(LOW - 1 / PER_DECADE).mul_(PER_DECADE).clamp_(0, NUM_BINS - 1).to(torch.int32)
     one, three = int((z > FAST).sum()), int((z < SLOW).sum())
     return Ratios(torch.bincount(index, minlength=NUM_BINS).cpu(), torch.tensor([one, z.numel() - one - three, three]))
 

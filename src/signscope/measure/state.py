@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from signscope.measure.layers import Layer, tracked_values
-from signscope.measure.merging import PIECE, add_part_, add_value_
+from signscope.measure.merging import PIECE, READ, add_part_, add_value_
 
 GROUPS = 4
 """Groups of the jackknife."""
@@ -95,8 +95,8 @@ class GradientState:
     def pieces(self, index: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Means and sums of squared deviations of layer ``index`` in pieces, each (groups, piece), float64."""
         state = self.sums[index]
-        for start in range(0, state.shape[2], PIECE):
-            cut = state[:, :, start : start + PIECE]
+        for start in range(0, state.shape[2], READ):
+            cut = state[:, :, start : start + READ]
             part = cut.cpu().double() if cut.device.type == "mps" else cut.double()
             yield part[0], part[1]
 

@@ -14,16 +14,13 @@ def stochastic_sign(values: Tensor, radius: Tensor | float, uniforms: Tensor) ->
 
     Args:
         values: v, any shape; beyond the radius the sign is certain.
-        radius: R, 0 or more, broadcast against ``values``. Where it is 0 the sign is a fair coin.
+        radius: R, 0 or more, broadcast against ``values``. Where both are 0 the sign is -1, to be scaled by 0.
         uniforms: Independent uniform numbers in [0, 1), shape of ``values``.
 
     Returns:
         Booleans in the shape of ``values``, true for +1.
     """
-    share = values / radius
-    if isinstance(radius, Tensor):
-        share = torch.where(radius > 0, share, torch.zeros_like(share))
-    return uniforms < share.add_(1).mul_(0.5)
+    return uniforms * (2 * radius) - radius < values
 
 
 @equation("signscope", "block-scaled stochastic sign Q")

@@ -48,8 +48,8 @@ def asymptotic_loss(
     r"""Mean of $f - f^*$ in the long run, $f = \tfrac12(x - x^*)'H(x - x^*)$, Gaussian noise.
 
     Without decay, whatever H and the correlations are: $\tfrac\eta4\mathrm{tr}\,\Sigma$ (SGD),
-    $\tfrac\eta4\sqrt{\pi/2}\sum\sigma_i$ (signSGD), $\tfrac\eta4\sum\sigma_i$ (RMSprop, Adam). With decay the law solves
-    $(AH + \theta)S + S(\cdot)' = \eta Q$, and the mean goes to $(AH + \theta)^{-1}AHx^*$, A = 1,
+    $\tfrac\eta4\sqrt{\pi/2}\sum\sigma_i$ (signSGD), $\tfrac\eta4\sum\sigma_i$ (RMSprop, Adam). With decay the law
+    solves $(AH + \theta)S + S(\cdot)' = \eta Q$, and the mean goes to $(AH + \theta)^{-1}AHx^*$, A = 1,
     $\sqrt{2/\pi}D^{-1}$ or $D^{-1}$. Decoupled decay bounds the loss under strong noise because the iterate collapses
     to 0, which is no gain unless $x^* = 0$; coupled (L2) decay leaves it linear in the noise.
 
@@ -120,7 +120,8 @@ def _linear(rule: str, cov: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
     if rule == "sgd":
         return torch.eye(len(std), dtype=torch.float64), cov
     if rule == "signsgd":
-        return math.sqrt(2 / math.pi) * torch.diag(1 / std), 2 / math.pi * torch.arcsin(corr.clamp(-1, 1))
+        signs = 2 / math.pi * torch.arcsin(corr.clamp(-1, 1))
+        return math.sqrt(2 / math.pi) * torch.diag(1 / std), signs.fill_diagonal_(1.0)  # arcsin(1 - 1e-16) is 1e-8 off
     return torch.diag(1 / std), corr
 
 

@@ -15,7 +15,7 @@ class EffectiveStep:
     r"""Over many steps, x moves by $-\eta(a\nabla f + \theta x)$ a step with variance $\eta^2n$ a step.
 
     Attributes:
-        slope: a times sigma (times 1 for SGD's sigma^0): see `effective_step`.
+        slope: a times sigma, the mean step over lr per unit of z = gradient over sigma.
         noise: n.
     """
 
@@ -62,15 +62,15 @@ def averaged_noise(momentum: float) -> float:
     return math.sqrt((1 - momentum) / (1 + momentum))
 
 
-def mean_step(optimizer: str, ratio: float, *, momentum: float = 0.0) -> float:
+def mean_step(optimizer: str, ratio: float, *, momentum: float = 0.0, std: float = 1.0) -> float:
     r"""Mean step over lr of one coordinate at a steady signal-to-noise ratio z, not only a small one.
 
-    SGD: z (in units of sigma). SignSGD: $\mathrm{erf}(z/\sqrt2)$. Signum: the same at z / g. RMSprop, Adam:
+    SGD: $z\sigma$. SignSGD: $\mathrm{erf}(z/\sqrt2)$. Signum: the same at z / g. RMSprop, Adam:
     $z/\sqrt{1+z^2}$.
     """
     rule = rule_name(optimizer)
     if rule == "sgd":
-        return ratio
+        return ratio * std
     if rule in ("rmsprop", "adam"):
         return ratio / math.hypot(1.0, ratio)
     spread = 1.0 if rule == "signsgd" else averaged_noise(momentum)

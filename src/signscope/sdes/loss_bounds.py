@@ -122,7 +122,8 @@ def law_chord(law: Any, largest_ratio: float, *, points: int = 2001) -> float:
     from signscope.noise import as_noise
 
     found = as_noise(law)
-    half = torch.linspace(0, checks.positive("law_chord", "largest_ratio", largest_ratio), points)[1:].double()
+    reach = checks.positive("law_chord", "largest_ratio", largest_ratio)
+    half = torch.linspace(0, reach, points, dtype=torch.float64)[1:]
     slopes = [(1 - 2 * found.cdf(-y)) / y for y in (half, -half)]
     return float(torch.cat(slopes).min())
 
@@ -203,7 +204,7 @@ def sign_loss_bound(
     checks.one_of(WHO, "form", form, ("corrected", "stated phase 3", "stated phase 2"))
     if form == "corrected" and largest_ratio is None and slope is None:
         raise InvalidInput(
-            f"{WHO}: the corrected bound needs `largest_ratio`, the largest |Y| = |grad f| / (sqrt 2 sigma) visited, or "
+            f"{WHO}: the corrected bound needs `largest_ratio`, the largest |Y| = |grad f|/(sqrt 2 sigma) visited, or "
             "`slope`; it holds on that range only."
         )
     if form == "stated phase 2":
@@ -224,9 +225,10 @@ def sign_loss_bound(
 def sgd_loss_bound(problem: BoundedLoss, time: Any, *, form: Literal["sde", "discrete"] = "discrete") -> LossBound:
     r"""Bound on the mean loss of SGD.
 
-    "sde": $S_0e^{-2\mu t} + \tfrac\eta2L_\tau\sigma_{max}^2(1 - e^{-2\mu t})/(2\mu)$, violated by the algorithm by up to
-    19% at lr L = 0.3. "discrete": $E S_{k+1} \le (1 - 2\mu\eta(1 - \eta L/2))E S_k + \tfrac{\eta^2}2L_\tau\sigma_{max}^2$,
-    which holds for the algorithm.
+    "sde": $S_0e^{-2\mu t} + \tfrac\eta2L_\tau\sigma_{max}^2(1 - e^{-2\mu t})/(2\mu)$, violated by the algorithm by up
+    to 19% at lr L = 0.3. "discrete", which holds for it:
+
+    $$ E S_{k+1} \le (1 - 2\mu\eta(1 - \eta L/2))E S_k + \tfrac{\eta^2}2L_\tau\sigma_{max}^2 $$
 
     Raises:
         InvalidInput: The discrete form without ``smoothness``.

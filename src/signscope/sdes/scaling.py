@@ -105,7 +105,7 @@ def scaled(optimizer: str, old: Hyperparameters, delta: float, *, leave: tuple[s
         optimizer: Name, see `rule_name`; "signum, memory kept" for the other rule of Signum.
         old: At the old batch.
         delta: New over old batch size, above 0.
-        leave: Names out of `PARTS` to leave as they are (to see what they are good for).
+        leave: Names out of `PARTS` to leave as they are (to see what they are good for). A beta of 0 stays 0.
 
     Raises:
         InvalidInput: 1 - beta would exceed 1: the batch is too large for the rule.
@@ -116,6 +116,8 @@ def scaled(optimizer: str, old: Hyperparameters, delta: float, *, leave: tuple[s
         checks.one_of("scaled", "leave", name, PARTS)
     betas = list(old.betas)
     for index in () if "betas" in leave else rule.averages:
+        if betas[index] == 0 and rule.lr == 0.5:  # no average: nothing to keep
+            continue
         forgetting = delta**rule.forgetting * (1 - betas[index])
         if not forgetting <= 1:
             raise InvalidInput(
@@ -132,9 +134,7 @@ def scaled(optimizer: str, old: Hyperparameters, delta: float, *, leave: tuple[s
 
 
 @equation("signscope", "decay that keeps the long-run loss at any learning rate, equal curvatures")
-def matching_decay(
-    curvature: float, std: float, *, weight_decay: float, delta: float, lr_factor: float
-) -> float:
+def matching_decay(curvature: float, std: float, *, weight_decay: float, delta: float, lr_factor: float) -> float:
     r"""Factor $\xi$ on the decay that keeps the long-run loss of RMSpropW and AdamW when lr moves by any $\kappa$.
 
     $$ \xi = \frac{\sqrt\delta}{\theta\sigma}\Bigl[\frac{\kappa}{\sqrt\delta}(h + \theta\sigma) - h\Bigr] $$

@@ -71,9 +71,7 @@ def _with_decay(alpha: float, eta: float, theta: float) -> float:
 
 
 @equation("compagnoni2024", "mean and variance of SignSGD in phase 3, as stated")
-def stated_sign_law(
-    curvature: float, std: float, start: float, *, lr: float, time: float
-) -> tuple[float, float]:
+def stated_sign_law(curvature: float, std: float, start: float, *, lr: float, time: float) -> tuple[float, float]:
     r"""Mean and variance at t = lr * steps of the linearised SDE of signSGD, one coordinate, no decay.
 
     $$ M_t = e^{-2(a + \frac\eta\pi\alpha^2)t}, \quad a = \sqrt{2/\pi}\,\alpha,\ \alpha = h/\sigma, \qquad
@@ -170,9 +168,9 @@ def adam_variance(
 
 @equation("signscope", "effect of a finite beta2 on the stationary variance of RMSprop")
 def forgetting_factor(beta2: float, *, updated: Literal["before", "after"] = "before") -> float:
-    """What noise in V does to the stationary variance: 1 - 0.375 (1 - b2) if V is updated before the step (as in torch).
+    """What noise in V does to the stationary variance: 1 - 0.375 (1 - b2) if V is updated before the step.
 
-    1 + 0.625 (1 - b2) if after. First order in 1 - b2; 0.5% off at b2 = 0.9.
+    As in torch; 1 + 0.625 (1 - b2) if after. First order in 1 - b2; 0.5% off at b2 = 0.9.
     """
     _, beta2 = checks.betas("forgetting_factor", (0.0, beta2))
     checks.one_of("forgetting_factor", "updated", updated, ("before", "after"))

@@ -70,9 +70,17 @@ def test_groups_within_the_world_are_worlds_of_their_own():
     assert all("is not in the given process group" in r[1] for r in results)
 
 
-@pytest.mark.parametrize(("momentum", "tie"), [(0.0, "ternary"), (0.9, "parity")])
-def test_ddp_with_the_hook_follows_the_votes(momentum, tie):
-    results = launch(jobs.ddp, 2, momentum, tie)
+@pytest.mark.parametrize(
+    ("momentum", "tie", "how"),
+    [
+        (0.0, "ternary", "plain"),
+        (0.9, "parity", "many buckets"),
+        (0.9, "parity", "static graph"),
+        (0.0, "ternary", "accumulation"),
+    ],
+)
+def test_ddp_with_the_hook_follows_the_votes(momentum, tie, how):
+    results = launch(jobs.ddp, 2, momentum, tie, how)
     averages = [None, None]
     for step, (local, _) in enumerate(results[0][0]):
         for j in range(2):

@@ -16,6 +16,10 @@ EVEN, ODD = 0x55, 0xAA
 """Bytes whose set bits are the even, or the odd, coordinates."""
 PIECE = 2**18
 """Coordinates packed at a time: what one pass reads, the next still finds in cache."""
+TAKEN = 2**16
+"""Bytes unpacked at a time, for the same reason."""
+BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little").astype(bool)
+"""The eight bits of every byte."""
 WORD = 64
 """Coordinates per word of a vote; lengths of votes are multiples of it."""
 
@@ -83,7 +87,7 @@ def unpack_signs(packed: Tensor, out: Tensor, *, length: float = 1.0) -> Tensor:
 
     Args:
         packed: Bytes, flat.
-        out: Where to write, flat, 8 entries per byte.
+        out: Where to write, flat, 8 entries per byte, float32 or float64.
         length: Length of a step.
 
     Returns:
@@ -91,10 +95,11 @@ def unpack_signs(packed: Tensor, out: Tensor, *, length: float = 1.0) -> Tensor:
     """
     if not packed.is_cpu:
         return out.copy_(unpack(packed)).mul_(2 * length).sub_(length)
-    for start in range(0, len(out), PIECE):
-        piece = out[start : start + PIECE]
-        piece.copy_(unpack(packed[start // 8 : (start + PIECE) // 8]).view(torch.uint8))
-        piece.mul_(2 * length).sub_(length)  # 2 length - length is exact
+    table = np.where(BITS, length, -length).astype(str(out.dtype).removeprefix("torch."))
+    rows, data = out.numpy().reshape(-1, 8), packed.contiguous().numpy()
+    for start in range(0, len(data), TAKEN):
+        place = slice(start, start + TAKEN)
+        np.take(table, data[place], axis=0, out=rows[place], mode="clip")  # "clip" writes without a second buffer
     return out
 
 
