@@ -35,35 +35,35 @@ def contenders(size, rank, tensors=20):
     ranks = dist.get_world_size()
     ring = 2 * (ranks - 1) / ranks
 
+    gen = torch.Generator().manual_seed(rank)
+    local = [torch.randn(size // tensors, generator=gen) for _ in range(tensors)]  # the gradients of all contenders
+
     def parameters():
-        params = [torch.nn.Parameter(torch.zeros(size // tensors)) for _ in range(tensors)]
-        gen = torch.Generator().manual_seed(rank)
-        for p in params:
-            p.grad = torch.randn(p.shape, generator=gen)
-        return params
+        return [torch.nn.Parameter(torch.zeros_like(grad)) for grad in local]
 
     def reduced(dtype):
         params = parameters()
         flat, opt = torch.zeros(size, dtype=dtype), torch.optim.SGD(params, lr=1e-3)
-        views = [v.view_as(p) for v, p in zip(flat.split(size // tensors), params, strict=True)]
-        local = [p.grad.clone() for p in params]
+        views = flat.split(size // tensors)
+        for p, view in zip(params, views, strict=True):
+            p.grad = view if dtype is torch.float32 else torch.zeros_like(p)
 
         def step():
             torch._foreach_copy_(views, local)
             dist.all_reduce(flat)
             flat.div_(ranks)
-            torch._foreach_copy_([p.grad for p in params], views)
+            if dtype is not torch.float32:
+                torch._foreach_copy_([p.grad for p in params], views)
             opt.step()
 
         return step, ring * flat.element_size() * size
 
     def signs(method, **options):
         params = parameters()
-        grads = [p.grad for p in params]
         opt = DistributedSign(params, lr=1e-3, method=method, check_every=None, allow_changes=True, **options)
 
         def closure():
-            for p, g in zip(params, grads, strict=True):
+            for p, g in zip(params, local, strict=True):
                 p.grad = g
             return torch.zeros(())
 

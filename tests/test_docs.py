@@ -27,6 +27,9 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 SMALL_RUN = {"compare": ("--horizon", "1", "--runs", "2"), "predict": ("--horizon", "1"), "where": ()}
 SMALL_RUN["simulate"] = SMALL_RUN["compare"]
+SMALL_RUN |= dict.fromkeys(("check", "rescale", "translate", "bounds", "reproduce"), ())
+SMALL_RUN |= {"effects": ("--horizon", "1"), "sweep": ("--horizon", "1"), "sde": ("--steps", "20", "--paths", "8")}
+SMALL_RUN["schedule"] = ("--horizon", "1", "--shapes", "constant,linear")
 SMALL_EXAMPLE = {"HORIZON": "1", "NUM_RUNS": "2", "DIM": "20", "NUM_PIECES": "3", "NUM_ITERATIONS": "2"}
 
 

@@ -11,7 +11,7 @@ from signscope.cli.door import Door
 from signscope.cli.measuring import measure_model
 from signscope.measure import NoiseReport, SmoothnessReport
 
-MODULE = '''
+MODULE = """
 import torch
 from torch import nn
 
@@ -36,7 +36,7 @@ def nothing():
     return None
 
 constant = 3
-'''
+"""
 
 
 @pytest.fixture

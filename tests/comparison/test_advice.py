@@ -142,9 +142,7 @@ def test_the_aligned_ratio_is_at_most_one_over_the_density(seed, scale):
 def test_constants_of_the_bounds():
     assert worst_case_ratio(1 / 128) == pytest.approx((1, 1024))
     assert noiseless_ratio(10, l2=3.0, linf=6.0) == 5
-    calls = predicted_calls(
-        accuracy=0.5, gap=2.0, linf=3.0, l2=0.7, dim=5, sigma1=4.0, sigma2=2.0, sigma_root_l=3.5
-    )
+    calls = predicted_calls(accuracy=0.5, gap=2.0, linf=3.0, l2=0.7, dim=5, sigma1=4.0, sigma2=2.0, sigma_root_l=3.5)
     assert calls.sign == pytest.approx(32 * 16 * 3 * 2 / 0.5**4)
     assert calls.sgd == pytest.approx(2 * 5 * 0.7 * 2 / 0.25 + 8 * 5 * 2 * 3.5**2 / 0.0625)
     assert calls.sgd_any == pytest.approx(2 * 5 * 0.7 * 2 / 0.25 + 2 * 25 * 4 * 0.7 * 2 / 0.0625)

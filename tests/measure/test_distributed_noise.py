@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import noise_rank
 from torch import nn
 
+from helpers import noise_rank
 from signscope.measure import NoiseReport, ShortLoader, gradient_noise
 
 pytestmark = pytest.mark.multiproc

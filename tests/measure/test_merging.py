@@ -31,7 +31,9 @@ def two_pass(values, weights):
 def test_any_division_into_parts_gives_the_same(seed, cuts, weighted):
     rng = np.random.default_rng(seed)
     values = torch.as_tensor(rng.standard_normal((sum(cuts), 5)) * 3 + 7)
-    weights = torch.as_tensor(rng.uniform(0.5, 4, sum(cuts))) if weighted else torch.ones(sum(cuts), dtype=torch.float64)
+    weights = (
+        torch.as_tensor(rng.uniform(0.5, 4, sum(cuts))) if weighted else torch.ones(sum(cuts), dtype=torch.float64)
+    )
     mean, m2 = two_pass(values, weights)
     parts = [streamed(v, w.tolist()) for v, w in zip(values.split(cuts), weights.split(cuts), strict=True)]
     means, m2s = (torch.stack([p[i] for p in parts]) for i in (0, 1))

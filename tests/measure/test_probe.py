@@ -45,7 +45,9 @@ FEW = {"num_batches": 2, "num_restarts": 1, "num_lanczos": 4, "num_probes": 2}
 
 def test_samples_files_and_continuation(net, cut, tmp_path):
     model, x, y = net
-    with Probe(model, CRITERION, cut(x, y, 32), every=2, num_batches=8, folder=tmp_path, smoothness_options=FEW) as probe:
+    with Probe(
+        model, CRITERION, cut(x, y, 32), every=2, num_batches=8, folder=tmp_path, smoothness_options=FEW
+    ) as probe:
         trained(net, probe)
     assert [r["step"] for r in probe.records] == [2, 4, 6]
     table = pd.read_csv(tmp_path / "probe.csv")

@@ -153,7 +153,10 @@ def test_a_network_against_curvlinops(net, cut):
     for layer, start, stop in zip(found.layers, sizes, sizes[1:], strict=False):
         error = torch.tensor(layer.diagonal) - diagonal[start:stop]
         assert float(error.abs().max()) < 4.5 * float(hessian.norm(dim=1).max()) / 400**0.5
-    first = curvlinops.HessianLinearOperator(model, CRITERION, list(params.values()), batches[0::2]) @ torch.eye(dim).double()
+    first = (
+        curvlinops.HessianLinearOperator(model, CRITERION, list(params.values()), batches[0::2])
+        @ torch.eye(dim).double()
+    )
     assert max(found.restarts) <= float(first.abs().sum())
     assert max(found.restarts) >= float(first.diagonal().abs().sum())
     grad = torch.autograd.grad(sum(CRITERION(model(a), b) for a, b in batches[0::2]) / 2, list(params.values()))

@@ -140,7 +140,5 @@ def check_deterministic(who: str, loss: Loss, model: nn.Module, batch: Any, *, m
 
 def all_finite(tensors: Sequence[Tensor]) -> bool:
     """Whether no entry is NaN or infinite; reads the data once unless a sum overflows."""
-    sums = torch.stack(
-        [tensor.sum().double().cpu() for tensor in tensors]
-    )
+    sums = torch.stack([tensor.sum().double().cpu() for tensor in tensors])
     return bool(sums.isfinite().all()) or all(bool(tensor.isfinite().all()) for tensor in tensors)

@@ -6,6 +6,7 @@ from typing import Any
 
 from signscope._core import checks
 from signscope._core.errors import InvalidInput
+from signscope.reproduce.compagnoni2024 import FIGURES as _COMPAGNONI2024
 from signscope.reproduce.entry import Figure
 from signscope.reproduce.report import Report
 from signscope.reproduce.xiao2024 import FIGURES as _XIAO2024
@@ -26,7 +27,7 @@ _JIANG2024 = (
         "training:jiang2024_training",
     ),
 )
-FIGURES = {figure.name: figure for figure in (*_XIAO2024, *_JIANG2024)}
+FIGURES = {figure.name: figure for figure in (*_XIAO2024, *_JIANG2024, *_COMPAGNONI2024)}
 
 
 def run_figure(name: str, *, out: str | Path | None = None, **options: Any) -> Report:

@@ -59,9 +59,10 @@ class Crowd:
 
     Attributes:
         setting: What does not change.
-        theta: Places of the coordinates, for padding and unpadding.
+        places: Where the coordinates lie, for padding and unpadding.
         averages: Per worker: momentum, SSVR estimate or error, by name.
         z: Estimate or error of the server.
+        valid: What is no padding.
     """
 
     setting: Setting

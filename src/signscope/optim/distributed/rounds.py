@@ -12,6 +12,9 @@ from signscope.optim.distributed.averaging import DvrSign
 from signscope.optim.distributed.buckets import common_place, make_buckets
 from signscope.optim.distributed.faults import digest, mend_scales, refuse_differences
 from signscope.optim.distributed.method import Grads, Method, Options, Parcel, Round, buffer
+from signscope.optim.distributed.packing import parity, vote
+from signscope.optim.distributed.streaming import apply_pieces, can_stream, pack_pieces
+from signscope.optim.distributed.voting import MajorityVote
 from signscope.optim.distributed.wire import Wire
 
 Groups = Sequence[dict[str, Any]]
@@ -131,6 +134,22 @@ class Rounds:
                 mended += self._round(now, value, out)
         updates = [view for b, out in zip(self.buckets, outs, strict=True) for view in b.views(out)]
         return updates, mended
+
+    def can_stream(self, grads: Sequence[Tensor]) -> bool:
+        """Whether `stream` may take the place of `run`."""
+        plain = type(self.method) is MajorityVote and self.options.momentum == 0 and self.options.tie == "parity"
+        tensors = (*self.params, *grads)
+        return plain and can_stream(tensors, self.dtype) and all(param.requires_grad for param in self.params)
+
+    def stream(self, grads: Sequence[Tensor], *, length: float) -> None:
+        """A round of plain majority vote that moves the parameters itself, without flat copies."""
+        for now in self._rounds(length):
+            part = slice(now.bucket.first, now.bucket.first + len(now.bucket.shapes))
+            bits = pack_pieces(now.bucket, grads[part], zero=parity(now.step + now.rank))
+            if now.size > 1:
+                ballots = self.wire.exchange(bits.view(now.size, -1))
+                bits = self.wire.gather(vote(ballots, tie=parity(now.step))).view(-1)
+            apply_pieces(now.bucket, bits, self.params[part], length=length)
 
     def _round(self, now: Round, value: Tensor, out: Tensor) -> int:
         if now.size == 1:

@@ -66,7 +66,10 @@ def measure(size: Size, seed: int, meter: Meter) -> Findings:
         rows.append({"part": "phase 3", "time": float(time[k]), "optimizer": float(own[k]), "sde": model, **values})
     claims = _phase_three(rows, own, bounds)
     far, more = _phase_one()
-    claims += [near(f"chord constant up to |Y| = {y:g}", chord_slope(y * math.sqrt(2)), k, atol=1e-6) for y, k in CONSTANTS.items()]
+    claims += [
+        near(f"chord constant up to |Y| = {y:g}", chord_slope(y * math.sqrt(2)), k, atol=1e-6)
+        for y, k in CONSTANTS.items()
+    ]
     return Findings([*claims, *more], [*rows, *far], lambda: draw(rows, far))
 
 
@@ -74,10 +77,14 @@ def _phase_three(rows: Rows, own: Tensor, bounds: dict[str, Tensor]) -> list[Cla
     stated, corrected = bounds.values()
     worst = {key: max(row["sde"] / row[key] for row in rows) for key in bounds}
     return [
-        at_least("from |Y| = 0.95: SDE over the stated bound, largest (the bound is violated)", worst["stated (4.6)"], 1.1),
+        at_least(
+            "from |Y| = 0.95: SDE over the stated bound, largest (the bound is violated)", worst["stated (4.6)"], 1.1
+        ),
         at_least("from |Y| = 0.95: optimizer over the stated bound, largest", float((own / stated).max()), 1.1),
         at_most("from |Y| = 0.95: SDE over the corrected bound, largest", worst["corrected (4.8)"], 1.0 + 1e-6),
-        at_most("from |Y| = 0.95: optimizer over the corrected bound, largest", float((own / corrected).max()), 1.0 + 1e-6),
+        at_most(
+            "from |Y| = 0.95: optimizer over the corrected bound, largest", float((own / corrected).max()), 1.0 + 1e-6
+        ),
     ]
 
 
@@ -95,7 +102,9 @@ def _phase_one() -> tuple[Rows, list[Claim]]:
     ]
     ends = [2 * math.sqrt(problem.gap), math.sqrt(2 * problem.gap)]
     return rows, [
-        at_most("phase 1, d = 1: sharp bound / flow of signs, farthest from 1", float((sharp / flow - 1).abs().max()), 1e-9),
+        at_most(
+            "phase 1, d = 1: sharp bound / flow of signs, farthest from 1", float((sharp / flow - 1).abs().max()), 1e-9
+        ),
         at_most("phase 1: optimizer / sharp bound, largest", float((own / sharp).max()), 1.001),
         at_most("phase 1: optimizer / stated bound, largest", float((own / stated).max()), 1.0 + 1e-9),
         near("phase 1: end by the stated bound / by the sharp one", ends[0] / ends[1], math.sqrt(2), rtol=1e-12),
@@ -106,11 +115,16 @@ def draw(rows: Rows, far: Rows) -> "Picture":
     """Phase 3 left, phase 1 right."""
     caption = f"f = x^2/2, lr {LR:g}. Optimizer: exact law on its lattice. SDE: backward equation. Left: noise std 1, Y_0 = 0.95. Right: noise std {SMALL_NOISE:g}, x_0 = {PHASE_ONE:g}."
     picture, (left, right) = panels(2, caption=caption)
-    for ax, part, keys in ((left, rows, ("optimizer", "sde", "stated (4.6)", "corrected (4.8)")), (right, far, ("optimizer", "stated (4.4)", "sharp (4.4)"))):
+    for ax, part, keys in (
+        (left, rows, ("optimizer", "sde", "stated (4.6)", "corrected (4.8)")),
+        (right, far, ("optimizer", "stated (4.4)", "sharp (4.4)")),
+    ):
         for index, key in enumerate(keys):
             style = look(index)
             name = {"optimizer": "SignSGD", "sde": "SDE"}.get(key, f"bound, {key}")
-            ax.plot([r["time"] for r in part], [r[key] for r in part], color=style.color, ls=style.dash, lw=1.9, label=name)
+            ax.plot(
+                [r["time"] for r in part], [r[key] for r in part], color=style.color, ls=style.dash, lw=1.9, label=name
+            )
         ax.set(yscale="log", xlabel="time, lr*steps", ylabel="mean loss E f - f*")
         legend(ax)
     left.set_title("Phase 3: the stated bound is violated")
@@ -118,4 +132,6 @@ def draw(rows: Rows, far: Rows) -> "Picture":
     return picture
 
 
-run = Experiment("compagnoni2024-e3", SIZES, measure, "Chosen here: one coordinate, h = 1, lr 0.01; violation means by 10% or more.")
+run = Experiment(
+    "compagnoni2024-e3", SIZES, measure, "Chosen here: one coordinate, h = 1, lr 0.01; violation means by 10% or more."
+)

@@ -20,7 +20,12 @@ from signscope.simulation.descent import descend
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
 
-FORMS = {"published": "stated (7.1)", "augmented": "augmented (7.8)", "recommended": "recommended (7.9)", "older": "older"}
+FORMS = {
+    "published": "stated (7.1)",
+    "augmented": "augmented (7.8)",
+    "recommended": "recommended (7.9)",
+    "older": "older",
+}
 EXPECTED = {  # lr, beta1, sigma: late relative error of the loss, order of FORMS (7.10)
     (0.0025, 0.9, 1.0): (-0.185, -0.005, -0.001, 0.001),
     (0.0025, 0.9, 0.3): (-0.204, -0.016, -0.002, 0.037),
@@ -99,7 +104,12 @@ def _judge(setting: tuple[float, float, float], found: dict[str, Tensor], wanted
     own, head = found["optimizer"], f"lr {lr:g}, beta1 {beta1:g}, sigma {sigma:g}"
     late = slice(-len(own) // 10, None)
     claims = [
-        near(f"{head}: late relative error of the loss, {name}", float(found[form][late].mean() / own[late].mean() - 1), value, atol=0.012)
+        near(
+            f"{head}: late relative error of the loss, {name}",
+            float(found[form][late].mean() / own[late].mean() - 1),
+            value,
+            atol=0.012,
+        )
         for (form, name), value in zip(FORMS.items(), wanted, strict=True)
     ]
     if (lr, beta1) == (0.0025, 0.9):
@@ -150,5 +160,8 @@ def draw(numbers: Rows, spreads: dict[float, tuple[float, float]]) -> "Picture":
 
 
 run = Experiment(
-    "compagnoni2024-e6", SIZES, measure, "Chosen here: curvatures 0.5 to 5 in equal ratios, beta2 = 1 - 2 lr; late: the last tenth."
+    "compagnoni2024-e6",
+    SIZES,
+    measure,
+    "Chosen here: curvatures 0.5 to 5 in equal ratios, beta2 = 1 - 2 lr; late: the last tenth.",
 )

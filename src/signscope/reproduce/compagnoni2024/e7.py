@@ -111,7 +111,11 @@ def _shapes(numbers: Rows) -> list[Claim]:
     claims.append(near("AdamW, x* = 0, sigma 100: loss / its ceiling (lr/4) h/theta", far / ceiling, 1, atol=0.04))
     collapsed = table[CENTRE, "adamw", 100.0]["loss"] - far
     whole = 0.5 * CURVATURE * CENTRE**2
-    claims.append(near("AdamW, x* = 0.3, sigma 100: loss of the shifted mean / that of x = 0", collapsed / whole, 0.961, atol=0.01))
+    claims.append(
+        near(
+            "AdamW, x* = 0.3, sigma 100: loss of the shifted mean / that of x = 0", collapsed / whole, 0.961, atol=0.01
+        )
+    )
     worst = max((row["loss"] / row["theory"] for row in numbers if row["std"] >= 1), key=lambda q: abs(q - 1))
     claims.append(near("all methods, sigma >= 1: recursion / leading order, farthest from 1", worst, 1, atol=0.02))
     return claims
@@ -137,4 +141,9 @@ def draw(numbers: Rows) -> "Picture":
     return picture
 
 
-run = Experiment("compagnoni2024-e7", SIZES, measure, "Chosen here: lr 0.005 (the one that the expected losses belong to), betas (0.9, 0.99), one coordinate, h = 1.")
+run = Experiment(
+    "compagnoni2024-e7",
+    SIZES,
+    measure,
+    "Chosen here: lr 0.005 (the one that the expected losses belong to), betas (0.9, 0.99), one coordinate, h = 1.",
+)

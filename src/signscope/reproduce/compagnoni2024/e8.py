@@ -83,9 +83,7 @@ def _adaptive(optimizer: str) -> bool:
     return optimizer in ("rmspropw", "adamw")
 
 
-def _variants(
-    optimizer: str, old: Hyperparameters, delta: float, *, has_eps: bool
-) -> dict[str, Hyperparameters]:
+def _variants(optimizer: str, old: Hyperparameters, delta: float, *, has_eps: bool) -> dict[str, Hyperparameters]:
     new = scaled(optimizer, old, delta)
     if has_eps:
         return {"rule, eps = sigma/2": new, "eps unscaled": scaled(optimizer, old, delta, leave=("eps",))}
@@ -120,7 +118,11 @@ def _broken(numbers: Rows) -> list[Claim]:
     claims = []
     for row in numbers:
         head = f"{OPTIMIZERS[row['optimizer']]}, {row['regime']}, batch x {row['delta']}"
-        if row["regime"] == "noise dominated" and row["variant"] in ("other power of delta", "decay unscaled", "eps unscaled"):
+        if row["regime"] == "noise dominated" and row["variant"] in (
+            "other power of delta",
+            "decay unscaled",
+            "eps unscaled",
+        ):
             claims.append(at_least(f"{head}, {row['variant']}: distance of the late loss", abs(row["late"]), 0.15))
         if row["regime"] == "moderate" and row["variant"] == "rule" and row["optimizer"] != "sgd":
             text = f"{head}: L2 distance of the curves, outside the regime"
@@ -149,5 +151,8 @@ def draw(curves: dict[tuple[str, str], Tensor], size: Size) -> "Picture":
 
 
 run = Experiment(
-    "compagnoni2024-e8", SIZES, measure, "Chosen here: curvatures 0.5 to 4, lr 0.001 (SGD: over sigma), betas (0.99, 0.999), decay 0.3; eps = sigma/2 where its scaling is tried."
+    "compagnoni2024-e8",
+    SIZES,
+    measure,
+    "Chosen here: curvatures 0.5 to 4, lr 0.001 (SGD: over sigma), betas (0.99, 0.999), decay 0.3; eps = sigma/2 where its scaling is tried.",
 )
