@@ -1,6 +1,7 @@
 """What measuring the gradient noise costs: time over the passes it needs, memory per parameter.
 
-    python benchmarks/measure.py [--threads 2] [--clock cpu] [--rounds 5] [--params 1.2e8] [--batches 8] [--rows 512] [--out FILE]
+    python benchmarks/measure.py [--threads 2] [--clock cpu] [--rounds 5] [--batches 32] [--rows 512]
+        [--only transformer] [--params 1.2e8] [--no-memory] [--out FILE]
     python benchmarks/measure.py --table density      # the estimators of the density against known noise
 
 Time: the same batches through forward and backward passes alone and through `gradient_noise`, in turns; ratios are
@@ -139,8 +140,9 @@ def memory(params, rows, threads):
     extra = (peaks["measurement"] - peaks["passes"] - FIXED) / count
     verdict = "met" if extra <= MEMORY_TARGET else "MISSED"
     print(
-        f"  {count:.3g} parameters: {peaks['passes'] / 2**30:.2f} GB for the passes, {peaks['measurement'] / 2**30:.2f} "
-        f"GB measured: {extra:.1f} bytes per parameter beyond 32 MB; target {MEMORY_TARGET:.0f}: {verdict}"
+        f"  {count:.3g} parameters: {peaks['passes'] / 2**30:.2f} GB for the passes, "
+        f"{peaks['measurement'] / 2**30:.2f} GB measured: {extra:.1f} bytes per parameter "
+        f"beyond 32 MB; target {MEMORY_TARGET:.0f}: {verdict}"
     )
     return {"parameters": count, "bytes_per_parameter": extra, **peaks}
 

@@ -14,9 +14,14 @@ import torch
 import signscope
 
 sys.path.insert(0, str(Path(__file__).parent))
+import assumptions
 import command_line
+import measure
 import optim_steps
 import risk_curves
+import scaling
+import schedules
+import sdes
 import simulation
 
 
@@ -24,7 +29,7 @@ def main() -> None:
     print(f"{platform.platform()}, {torch.get_num_threads()} threads, Python {platform.python_version()}")
     versions = {"signscope": signscope, "torch": torch, "numpy": numpy, "scipy": scipy}
     print(", ".join(f"{name} {module.__version__}" for name, module in versions.items()), end="\n\n")
-    for job in (risk_curves, simulation, command_line, optim_steps):
+    for job in (risk_curves, schedules, scaling, simulation, sdes, assumptions, command_line, optim_steps, measure):
         job.main([])
         print()
 

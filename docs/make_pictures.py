@@ -1,6 +1,6 @@
 """Makes the pictures of the README and the pages: ``python docs/make_pictures.py [FOLDER]``.
 
-Every picture is a prediction next to the mean of real runs, with fixed seeds; all of them take less than a minute.
+Every picture is a prediction next to the mean of real runs, with fixed seeds; all of them take a few minutes.
 """
 
 import subprocess
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pictures_effects
+import pictures_large
 import pictures_schedules
 import pictures_sde
 import torch
@@ -87,6 +88,7 @@ PICTURES: dict[str, Callable[[Path], None]] = {
     "effects": pictures_effects.effects,
     "homogenized": pictures_effects.homogenized,
     "schedules": pictures_schedules.schedules,
+    "very-large": pictures_large.very_large,
     "sde-statements": pictures_sde.statements,
     "demo": demo,
     "heavy-tails": heavy_tails,

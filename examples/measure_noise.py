@@ -48,7 +48,6 @@ if probe.records:
 
 # %% At the end: the gradient is smaller against its noise, so more coordinates are in phase 3
 after = gradient_noise(model, loss, loader, num_batches=48)
-print(
-    f"density {report.density:.3f} -> {after.density:.3f}; in phase 3: {report.phases.three:.2f} -> {after.phases.three:.2f}"
-)
+print(f"density {report.density:.3f} -> {after.density:.3f}")
+print(f"coordinates in phase 3: {report.phases.three:.0%} -> {after.phases.three:.0%}")
 print(advise(after))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from signscope._version import __version__
 
 if TYPE_CHECKING:
+    from signscope import measure as measure
     from signscope import optim as optim
     from signscope import plots as plots
     from signscope import sdes as sdes
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         five_effects,
         gap,
     )
+    from signscope.comparison.advice import advise
     from signscope.comparison.translation import rescale, translate
     from signscope.curves import Curve
     from signscope.limits import Limit, best_batch_size, bias_floor, limit, optimal_schedule, predict, predict_many
@@ -50,6 +52,7 @@ _HOMES = {
     "Unsupported": "signscope._core.errors",
     "as_noise": "signscope.noise",
     "best_lr": "signscope.comparison",
+    "advise": "signscope.comparison.advice",
     "best_batch_size": "signscope.limits",
     "bias_floor": "signscope.limits",
     "check": "signscope.comparison",
@@ -69,6 +72,7 @@ _ROOMS = (
     "comparison",
     "curves",
     "limits",
+    "measure",
     "noise",
     "optim",
     "plots",
@@ -96,6 +100,7 @@ __all__ = [
     "SignscopeError",
     "Unsupported",
     "__version__",
+    "advise",
     "as_noise",
     "best_batch_size",
     "best_lr",
@@ -105,6 +110,7 @@ __all__ = [
     "five_effects",
     "gap",
     "limit",
+    "measure",
     "optim",
     "optimal_schedule",
     "plots",

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from signscope import InvalidInput, Unsupported
-from signscope.measure import NoiseReport, ShortLoader, gradient_noise
+from signscope.measure import NoiseReport, ShortLoader, SmoothnessReport, gradient_noise
 
 CRITERION = nn.CrossEntropyLoss()
 
@@ -254,8 +254,6 @@ def test_saved_and_read_again(net, cut, tmp_path):
     assert repr(NoiseReport.load(tmp_path / "noise.json")) == repr(report)
     assert str(NoiseReport.load(tmp_path / "noise.json")) == str(report)
     with pytest.raises(InvalidInput, match="is not a saved SmoothnessReport"):
-        from signscope.measure import SmoothnessReport
-
         SmoothnessReport.load(tmp_path / "noise.json")
     with pytest.raises(InvalidInput, match="is not a saved NoiseReport"):
         NoiseReport.load(tmp_path / "none.json")

@@ -11,6 +11,7 @@ from signscope.cli.bounding import bound_methods
 from signscope.cli.checking import check_problem
 from signscope.cli.door import Door, guarded
 from signscope.cli.effects import effects_of_signs
+from signscope.cli.measuring import measure_model
 from signscope.cli.reproduce import reproduce_figure
 from signscope.cli.rescaling import rescale_batch, translate_optimizer
 from signscope.cli.schedule import design_schedules
@@ -92,5 +93,6 @@ app.command("rescale")(rescale_batch)
 app.command("translate")(translate_optimizer)
 app.command("check")(check_problem)
 app.command("sweep")(sweep_grid)
+app.command("measure")(measure_model)
 app.command("bounds")(bound_methods)
 app.command("reproduce")(reproduce_figure)

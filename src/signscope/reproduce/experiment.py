@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from signscope._core import checks
 from signscope._core.errors import InvalidInput
 from signscope._core.progress import Meter, as_meter
-from signscope.reproduce.report import Report, Verdict, prepare, write
 from signscope.reproduce.claims import Claim, Rows
+from signscope.reproduce.report import Report, Verdict, prepare, write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture

@@ -329,10 +329,10 @@ class DistributedSign(TwoPointOptimizer):
         rates = [float(group["lr"]) for group in self.param_groups for _ in group["params"]]
         common = rates[0] if len(set(rates)) == 1 else None
         length = 1.0 if common is None or self.method.lr_inside else common
-        if common is not None and not any(g["maximize"] or g["master_weights"] for g in self.param_groups):
-            if grads and self.rounds.can_stream(grads["grad"]):
-                self._stream(grads["grad"], common)
-                return
+        plain = common is not None and not any(g["maximize"] or g["master_weights"] for g in self.param_groups)
+        if plain and grads and self.rounds.can_stream(grads["grad"]):
+            self._stream(grads["grad"], length)
+            return
         updates, mended = self.rounds.run(
             {} if refresh else self._signed(grads), rates if self.method.lr_inside else None, length=length
         )
@@ -345,12 +345,13 @@ class DistributedSign(TwoPointOptimizer):
         self.counters["steps"] += 1
 
     def _stream(self, grads: list[Tensor], rate: float) -> None:
-        """The plain vote without flat copies."""
+        """The plain vote without flat copies; nothing moves before all answers are here."""
+        answers = self.rounds.stream(grads)
         for group in self.param_groups:
             self._look_at_precision(group)
             if group["weight_decay"] != 0:
                 lists.mul_(group["params"], 1 - rate * group["weight_decay"])
-        self.rounds.stream(grads, length=rate)
+        self.rounds.apply_stream(answers, length=rate)
         self.counters["steps"] += 1
 
     def _create_points(self) -> None:

@@ -141,15 +141,23 @@ class Rounds:
         tensors = (*self.params, *grads)
         return plain and can_stream(tensors, self.dtype) and all(param.requires_grad for param in self.params)
 
-    def stream(self, grads: Sequence[Tensor], *, length: float) -> None:
-        """A round of plain majority vote that moves the parameters itself, without flat copies."""
-        for now in self._rounds(length):
+    def stream(self, grads: Sequence[Tensor]) -> list[Tensor]:
+        """The exchanges of plain majority vote without flat copies: packed signs by bucket."""
+        answers: list[Tensor] = []
+        for now in self._rounds(1.0):
             part = slice(now.bucket.first, now.bucket.first + len(now.bucket.shapes))
             bits = pack_pieces(now.bucket, grads[part], zero=parity(now.step + now.rank))
             if now.size > 1:
                 ballots = self.wire.exchange(bits.view(now.size, -1))
                 bits = self.wire.gather(vote(ballots, tie=parity(now.step))).view(-1)
-            apply_pieces(now.bucket, bits, self.params[part], length=length)
+            answers.append(bits)
+        return answers
+
+    def apply_stream(self, answers: list[Tensor], *, length: float) -> None:
+        """Moves the parameters along packed signs."""
+        for bucket, bits in zip(self.buckets, answers, strict=True):
+            params = self.params[bucket.first : bucket.first + len(bucket.shapes)]
+            apply_pieces(bucket, bits, params, length=length)
 
     def _round(self, now: Round, value: Tensor, out: Tensor) -> int:
         if now.size == 1:

@@ -40,7 +40,7 @@ SIZES = {"full": Size(), "small": Size(draws=40_000)}
 
 
 def laws() -> dict[str, Any]:
-    """Laws of section 2.1; the skewed ones with mean 0."""
+    """Laws by name; the skewed ones with mean 0."""
     from scipy import stats
 
     student = {f"Student-t, nu = {dof:g}": stats.t(dof) for dof in (0.5, 1, 2)}
@@ -74,7 +74,7 @@ def measure(size: Size, seed: int, meter: Meter) -> Findings:
 
 
 def _correlated(size: Size, seed: int) -> tuple[list[Claim], Rows]:
-    """d = 4, noise not diagonal: std of each coordinate against the matrix root; covariances with and without noise pairs."""
+    """Noise that is not diagonal, d = 4: std of each coordinate against the matrix root; covariances of signs."""
     cov, grad = torch.tensor(COV, dtype=torch.float64), torch.tensor(GRAD, dtype=torch.float64)
     sample = stream(seed, "correlated").standard_normal((size.draws, 4)) @ np.linalg.cholesky(cov.numpy()).T
     signs = np.sign(sample + grad.numpy())

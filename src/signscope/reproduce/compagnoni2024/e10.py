@@ -83,7 +83,7 @@ def measure(size: Size, seed: int, meter: Meter) -> Findings:
                 high,
             )
         )
-    coarse = [row for row in numbers if row["lr"] == 0.0625 and row["scheme"].startswith("Platen")][0]
+    coarse = next(row for row in numbers if row["lr"] == 0.0625 and row["scheme"].startswith("Platen"))
     claims.append(
         near(
             "Platen at dt = 2 lr = 1/8: distance to the SDE / error of the model",
@@ -110,7 +110,10 @@ def _row(scheme: str, lr: float, dt: float, found: float, own: float, model: flo
 
 def draw(numbers: Rows) -> "Picture":
     """Distance to the SDE and to the optimizer against dt / lr."""
-    caption = "SignSGD on x^2/2, noise of variance 1, x_0 = 1.5, T = 2; E x^2 of every scheme by quadrature. Dotted: error of the SDE itself."
+    caption = (
+        "SignSGD on x^2/2, noise of variance 1, x_0 = 1.5, T = 2; E x^2 of every scheme by quadrature. "
+        "Dotted: error of the SDE itself."
+    )
     picture, axes = panels(2, caption=caption)
     for ax, key, target in zip(axes, ("to_sde", "to_optimizer"), ("SDE", "optimizer"), strict=True):
         for index, lr in enumerate(AT_LR):
@@ -118,13 +121,15 @@ def draw(numbers: Rows) -> "Picture":
                 rows = [row for row in numbers if (row["scheme"], row["lr"]) == (scheme, lr)]
                 style = look(index)
                 ax.plot(
-                    [row["dt"] / lr for row in rows], [row[key] for row in rows], color=style.color, marker=style.marker,
-                    mfc=fill or style.color, ls="-" if fill else "--", ms=5, label=f"{scheme}, lr {lr:g}",
+                    [row["dt"] / lr for row in rows], [row[key] for row in rows], color=style.color,
+                    marker=style.marker, mfc=fill or style.color, ls="-" if fill else "--", ms=5, label=f"{scheme}, lr {lr:g}",
                 )  # fmt: skip
             ax.axhline(rows[0]["model_error"], color=look(index).color, lw=0.9, ls=":")
         ax.set(xscale="log", yscale="log", xlabel="dt / learning rate", ylabel=f"|E x^2 (scheme) - E x^2 ({target})|")
         ax.set_title(f"Distance to the {target}")
-    legend(axes[1], loc="lower right", fontsize=7.5)
+        ax.set_xticks([0.125, 0.25, 0.5, 1, 2], ["1/8", "1/4", "1/2", "1", "2"])
+        ax.minorticks_off()
+    legend(axes[0], loc="lower left", fontsize=7)
     return picture
 
 

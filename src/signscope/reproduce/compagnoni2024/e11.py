@@ -1,4 +1,4 @@
-"""``compagnoni2024-e11``: learning rates that fall like 1/t, where noise costs SignSGD its rate; a noise that changes in time."""
+"""``compagnoni2024-e11``: learning rates that fall like 1/t, and a noise that changes in time, under SignSGD."""
 
 import math
 from dataclasses import dataclass
@@ -45,12 +45,12 @@ SIZES = {"full": Size(), "small": Size(lr=0.02, horizon=40.0, slope_room=0.1, nu
 
 
 def power(std: float) -> float:
-    """q = 2a of section 11.3."""
+    """Exponent q = 2a of the linearised second moment."""
     return 2 * math.sqrt(2 / math.pi) / std
 
 
 def formula(time: Tensor, q: float, start: float, lr: float) -> Tensor:
-    """E x^2 of the linearised SDE under u = 1/(1 + t) (11.3)."""
+    """E x^2 of the linearised SDE under u = 1/(1 + t)."""
     return (1 + time) ** -q * start**2 + lr * ((1 + time) ** -1 - (1 + time) ** -q) / (q - 1)
 
 
@@ -84,7 +84,11 @@ def measure(size: Size, seed: int, meter: Meter) -> Findings:
             )
             if optimizer == "signsgd":
                 worst = float((own / theory - 1).abs().max())
-                claims.append(at_most(f"{label}, sigma {std:g}: largest relative distance from (11.3)", worst, 0.04))
+                claims.append(
+                    at_most(
+                        f"{label}, sigma {std:g}: largest relative distance from the linearised formula", worst, 0.04
+                    )
+                )
             rows = zip(time.tolist(), own.tolist(), theory.tolist(), strict=True)
             numbers += [{"part": label, "std": std, "time": t, "value": v, "theory": w} for t, v, w in rows]
     for k, (optimizer, label) in enumerate(METHODS.items()):
@@ -118,7 +122,10 @@ def changing(optimizer: str, size: Size, seed: int) -> dict[str, Tensor]:
 
 def draw(numbers: Rows, size: Size) -> "Picture":
     """Falling rates left, cosine and oscillating noise right."""
-    caption = f"Left: h = 1, lr {size.lr:g}/(1 + t); markers: Gaussian closure (SGD: exact), lines: linearised (11.3). Right: noise 1 + 0.8 sin 3t; lines: recursion, markers: SDE, {size.num_runs} paths."
+    caption = (
+        f"Left: h = 1, lr {size.lr:g}/(1 + t); markers: Gaussian closure (SGD: exact), lines: linearised "
+        f"(11.3). Right: noise 1 + 0.8 sin 3t; lines: recursion, markers: SDE, {size.num_runs} paths."
+    )
     picture, (left, right) = panels(2, caption=caption)
     index = 0
     for label in ("SignSGD", "SGD"):

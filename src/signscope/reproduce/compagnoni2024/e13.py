@@ -31,7 +31,7 @@ SIZES = {"full": Size(), "small": Size(points=40)}
 
 
 def tails(lr: float, cuts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """P(|x| > c) for ``cuts`` in standard deviations of the optimizer: (optimizer, SDE); cuts fall between lattice points."""
+    """P(|x| > c) of optimizer and SDE, c = ``cuts`` standard deviations, moved between two points of the lattice."""
     (x, p), (y, q) = stationary(lr)
     c = cuts * (p * x * x).sum().sqrt()
     c = (torch.floor(c / lr) + 0.5) * lr
@@ -56,7 +56,10 @@ def measure(size: Size, seed: int, meter: Meter) -> Findings:
 
 def draw(numbers: Rows) -> "Picture":
     """Tails left, their ratio right."""
-    caption = "f = x^2/2, noise of variance 1. Stationary laws: optimizer by detailed balance on its lattice, SDE by its density."
+    caption = (
+        "f = x^2/2, noise of variance 1. Stationary laws: optimizer by detailed balance on its lattice, SDE "
+        "by its density."
+    )
     picture, (left, right) = panels(2, caption=caption)
     for index, lr in enumerate(EXPECTED):
         rows = [row for row in numbers if row["lr"] == lr]

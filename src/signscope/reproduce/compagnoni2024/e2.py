@@ -19,9 +19,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
 
 EXPECTED = {  # R4 at T = 2: E x, E x^2, E cos 2x, E x^4 of optimizer, SDE, SDE of order 2
-    0.125: ((0.35244975, 0.19399055, 0.66329018, 0.08352339), (0.372166, 0.203850, 0.642685, 0.081132), (0.353568, 0.189313, 0.666108, 0.071844)),
-    0.015625: ((0.36227531, 0.13960783, 0.73639110, 0.02404812), (0.364748, 0.141337, 0.733195, 0.024448), (0.362294, 0.139536, 0.736430, 0.023876)),
-}  # fmt: skip
+    0.125: (
+        (0.35244975, 0.19399055, 0.66329018, 0.08352339),
+        (0.372166, 0.203850, 0.642685, 0.081132),
+        (0.353568, 0.189313, 0.666108, 0.071844),
+    ),
+    0.015625: (
+        (0.36227531, 0.13960783, 0.73639110, 0.02404812),
+        (0.364748, 0.141337, 0.733195, 0.024448),
+        (0.362294, 0.139536, 0.736430, 0.023876),
+    ),
+}
 NAMES = ("optimizer", "SDE", "SDE of order 2")
 LR = 0.125
 
@@ -91,7 +99,7 @@ def _one_coordinate() -> Rows:
 
 
 def _correlated(size: Size, seed: int) -> tuple[list[Claim], Rows]:
-    """d coordinates, curvatures 0.5 to 2, noise of std 0.5 to 2 and correlation 0.5: all three routes."""
+    """Curvatures 0.5 to 2, noise of std 0.5 to 2 and correlation 0.5: all three routes."""
     d = size.dim
     std = torch.linspace(0.5, 2, d, dtype=torch.float64)
     cov = torch.outer(std, std) * (0.5 + 0.5 * torch.eye(d, dtype=torch.float64))
@@ -147,7 +155,10 @@ def _double_well(size: Size, seed: int) -> list[Claim]:
 
 def draw(numbers: Rows, rows: Rows, size: Size) -> "Picture":
     """Loss and variance in one coordinate, loss in d."""
-    caption = f"Left, middle: f = x^2/2, noise 1, lr 1/8, no sampling. Right: d = {size.dim}, correlated noise, lr 0.005, {size.num_runs} runs; SDE with dt = lr/8."
+    caption = (
+        f"Left, middle: f = x^2/2, noise 1, lr 1/8, no sampling. Right: d = {size.dim}, correlated noise, lr "
+        f"0.005, {size.num_runs} runs; SDE with dt = lr/8."
+    )
     picture, axes = panels(3, caption=caption, width=4.6)
     time = [row["time"] for row in numbers]
     for ax, key in zip(axes, ("loss", "variance"), strict=False):

@@ -42,7 +42,7 @@ SIZES = {"full": Size(), "small": Size(points=2, dim=4)}
 
 
 def variances(r: float) -> dict[str, float]:
-    """Stationary E x^2 of h = 1, sigma = 1 at lr = r by each route; the formulas typed from section 5."""
+    """Stationary E x^2 of h = 1, sigma = 1 at lr = r by each route; the formulas typed out."""
     (x, p), (y, q) = stationary(r)
     shift, slope = math.pi * r**2 / 16, math.sqrt(2 / math.pi)
     return {
@@ -104,22 +104,23 @@ def _losses(size: Size, seed: int) -> tuple[list[Claim], Rows]:
         own = [row for row in rows if row["optimizer"] == rule]
         ratio = max((row["loss"] / row["line"] for row in own if row["std"] >= 1), key=lambda q: abs(q - 1))
         slope = math.log(own[-1]["loss"] / own[0]["loss"]) / math.log(own[-1]["std"] / own[0]["std"])
-        claims.append(
-            near(f"{rule}: long-run loss over its line (5.8), sigma >= 1, farthest from 1", ratio, 1, atol=0.01)
-        )
+        claims.append(near(f"{rule}: long-run loss over its line, sigma >= 1, farthest from 1", ratio, 1, atol=0.01))
         claims.append(near(f"{rule}: power of the noise in the long-run loss", slope, power, atol=0.01))
     return claims, rows
 
 
 def draw(numbers: Rows, lines: Rows, size: Size) -> "Picture":
     """Variance over its leading term left; losses against the noise right."""
-    caption = f"Left: h = sigma = 1, chain and densities, no sampling. Right: one random problem, d = {size.dim}, H and Sigma not diagonal, lr {LR:g}; markers: exact or closed, lines: (5.8)."
+    caption = (
+        f"Left: h = sigma = 1, chain and densities, no sampling. Right: one random problem, d = {size.dim}, H "
+        f"and Sigma not diagonal, lr {LR:g}; markers: exact or closed, lines: leading order."
+    )
     picture, (left, right) = panels(2, caption=caption)
     r = [row["r"] for row in numbers]
     names = {
         "optimizer": "optimizer",
-        "stated": "usually stated (5.4)",
-        "corrected": "corrected (5.5)",
+        "stated": "usually stated",
+        "corrected": "corrected",
         "sde": "nonlinear SDE",
     }
     for index, (route, name) in enumerate(names.items()):

@@ -25,7 +25,7 @@ STEPS = 1_000
 
 @dataclass(frozen=True)
 class Size:
-    """How much is run: ``num_runs`` of either optimizer per law, accepted distance of SGD's median under Cauchy noise."""
+    """How much is run: ``num_runs`` per law; ``tolerance`` on SGD's median loss under Cauchy noise."""
 
     num_runs: int = 20_000
     tolerance: float = 0.1
@@ -105,7 +105,10 @@ def _runs(numbers: Rows, size: Size, seed: int) -> list[Claim]:
 
 def draw(numbers: Rows, size: Size) -> "Picture":
     """Median losses left; fixed points right."""
-    caption = f"f = x^2/2, scale 1. Left: median over {size.num_runs:,} runs after {STEPS} steps from 0, lr {LR:g}. Right: mean of SignSGD in the long run, exact, lr {FINE:g}."
+    caption = (
+        f"f = x^2/2, scale 1. Left: median over {size.num_runs:,} runs after {STEPS} steps from 0, lr {LR:g}. "
+        f"Right: mean of SignSGD in the long run, exact, lr {FINE:g}."
+    )
     picture, (left, right) = panels(2, caption=caption)
     rows = [row for row in numbers if row["part"] == "runs"]
     for index, (key, name) in enumerate({"sgd": "SGD", "signsgd": "SignSGD"}.items()):

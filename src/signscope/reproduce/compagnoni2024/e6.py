@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
 
 FORMS = {
-    "published": "stated (7.1)",
-    "augmented": "augmented (7.8)",
-    "recommended": "recommended (7.9)",
+    "published": "stated",
+    "augmented": "augmented",
+    "recommended": "recommended",
     "older": "older",
 }
 EXPECTED = {  # lr, beta1, sigma: late relative error of the loss, order of FORMS (7.10)
@@ -119,13 +119,13 @@ def _judge(setting: tuple[float, float, float], found: dict[str, Tensor], wanted
 
 
 def spread_ratios(size: Size, seed: int) -> dict[float, tuple[float, float]]:
-    """Largest Var(X) ratio over time (6.4) of RMSprop's SDE without and with noise in V; sigma = 0.25, x0 = 1."""
+    """Largest Var(X) ratio over time of RMSprop's SDE without and with noise in V; sigma = 0.25, x0 = 1."""
     ratios = {}
     for curvature in (1.0, 2.0):
         lr, times = 0.004, [100, 200, 300]
         common = {
-            "optimizer": "rmsprop", "noise": 0.25, "lr": lr, "num_steps": 300, "betas": (0.9, 1 - 2 * lr), "times": times,
-            "num_paths": size.num_runs,
+            "optimizer": "rmsprop", "noise": 0.25, "lr": lr, "num_steps": 300, "betas": (0.9, 1 - 2 * lr),
+            "times": times, "num_paths": size.num_runs,
         }  # fmt: skip
         loss = Quadratic([curvature])
         own = descend(loss, [1.0], seed=seed, **common).variance[:, 0]
@@ -139,7 +139,10 @@ def spread_ratios(size: Size, seed: int) -> dict[float, tuple[float, float]]:
 
 def draw(numbers: Rows, spreads: dict[float, tuple[float, float]]) -> "Picture":
     """Loss curves at both noise levels, then the variances."""
-    caption = "Adam, lr 0.0025, beta1 0.9, decay 0.2, d = 4, curvatures 0.5 to 5; moments for the mean of V, no sampling. Right: RMSprop, sigma 0.25, start 1, Monte Carlo."
+    caption = (
+        "Adam, lr 0.0025, beta1 0.9, decay 0.2, d = 4, curvatures 0.5 to 5; moments for the mean of V, no "
+        "sampling. Right: RMSprop, sigma 0.25, start 1, Monte Carlo."
+    )
     picture, axes = panels(3, caption=caption, width=4.6)
     for ax, sigma in zip(axes, (1.0, 0.3), strict=False):
         rows = [r for r in numbers if (r["lr"], r["beta1"], r["sigma"]) == (0.0025, 0.9, sigma)]
@@ -150,7 +153,7 @@ def draw(numbers: Rows, spreads: dict[float, tuple[float, float]]) -> "Picture":
         ax.set_title(f"Adam, noise {sigma:g}, start {START[sigma]:g}")
         if rows:
             legend(ax)
-    for index, (curvature, pair) in enumerate(spreads.items()):
+    for index, pair in enumerate(spreads.values()):
         axes[2].bar([index - 0.2, index + 0.2], pair, width=0.36, color=[look(1).color, look(0).color])
     axes[2].axhline(1, color="#333333", lw=1)
     axes[2].set_xticks(range(len(spreads)), [f"h = {h:g}" for h in spreads])

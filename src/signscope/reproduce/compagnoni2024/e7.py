@@ -62,7 +62,7 @@ def long_run(method: str, sigma: float, centre: float) -> float:
 
 
 def theory(method: str, sigma: float, centre: float) -> float:
-    """Leading order: variance (5.9) with the memory of beta1 (5.10), plus the loss of the shifted mean (5.13)."""
+    """Leading order: variance with the memory of beta1, plus the loss of the shifted mean."""
     h, theta = CURVATURE, DECAY
     if method == "adam":
         return LR / 4 * sigma
@@ -123,7 +123,10 @@ def _shapes(numbers: Rows) -> list[Claim]:
 
 def draw(numbers: Rows) -> "Picture":
     """Long-run losses, x* = 0 left and x* = 0.3 right."""
-    caption = f"f = (x - x*)^2/2, lr {LR:g}, decay {DECAY:g}. Markers: recursion for the mean of V; lines: leading order; stars: simulated runs of AdamW."
+    caption = (
+        f"f = (x - x*)^2/2, lr {LR:g}, decay {DECAY:g}. Markers: recursion for the mean of V; lines: leading "
+        "order; stars: simulated runs of AdamW."
+    )
     picture, axes = panels(2, caption=caption)
     for ax, centre in zip(axes, (0.0, CENTRE), strict=True):
         for index, (method, name) in enumerate(METHODS.items()):

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import torch
+from torch import Tensor
+
 from signscope._core.progress import Meter
 from signscope.reproduce.claims import Claim, Rows, at_least, near
 from signscope.reproduce.compagnoni2024.sign_model import HORIZON, OBSERVABLES, START, flow, of_optimizer, of_sde
@@ -45,7 +48,7 @@ def measure(size: Size, seed: int, meter: Meter) -> Findings:
         lr = 0.25 / 2**k
         meter.update(k / (size.halvings + 1), f"lr 1/{round(1 / lr)}")
         exact = of_optimizer(lr, observe).tolist()
-        models = {name: of_sde(lr, observe, order=order).tolist() for name, order in list(zip(SLOPES, (1, 2)))}
+        models = {name: of_sde(lr, observe, order=order).tolist() for name, order in zip(SLOPES, (1, 2), strict=False)}
         for model, values in {**models, "ODE": fixed}.items():
             for name, found, wanted in zip(OBSERVABLES, values, exact, strict=True):
                 numbers.append({"model": model, "observable": name, "lr": lr, "error": abs(found - wanted)})
@@ -57,9 +60,7 @@ def errors(numbers: Rows, model: str, observable: str) -> list[float]:
     return [row["error"] for row in numbers if (row["model"], row["observable"]) == (model, observable)]
 
 
-def _point(x: float):  # noqa: ANN202
-    import torch
-
+def _point(x: float) -> Tensor:
     return torch.tensor(x, dtype=torch.float64)
 
 
@@ -103,7 +104,10 @@ def _sgd() -> list[Claim]:
 
 def draw(numbers: Rows) -> "Picture":
     """Errors against the rate: the mean left, the second moment right."""
-    caption = "SignSGD on x^2/2, noise of variance 1, x_0 = 1.5, T = 2. Exact law of the optimizer against the backward equation of each model. Grey: slopes 1 and 2."
+    caption = (
+        "SignSGD on x^2/2, noise of variance 1, x_0 = 1.5, T = 2. Exact law of the optimizer against the "
+        "backward equation of each model. Grey: slopes 1 and 2."
+    )
     picture, axes = panels(2, caption=caption)
     for ax, observable in zip(axes, ("x", "x^2"), strict=True):
         rates = sorted({row["lr"] for row in numbers}, reverse=True)

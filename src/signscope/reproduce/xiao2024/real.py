@@ -13,8 +13,8 @@ from signscope._core.progress import Meter
 from signscope.noise import fit_mixture
 from signscope.problems import LeastSquares, features_from_text
 from signscope.problems.named import NAMED, VARIABLE, named_data
-from signscope.reproduce.report import Report, prepare, write
 from signscope.reproduce.experiment import Experiment
+from signscope.reproduce.report import Report, prepare, write
 
 if TYPE_CHECKING:
     import pandas as pd
