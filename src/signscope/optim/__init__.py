@@ -1,6 +1,7 @@
 """Sign-based optimizers with the manners of torch.optim, each tested against its rule in `signscope.rules`."""
 
 from signscope.optim.coarse import CoarseDifferences
+from signscope.optim.distributed import DistributedSign
 from signscope.optim.ef_signsgd import EFSignSGD
 from signscope.optim.full_gradient import FullGradient
 from signscope.optim.lion import Lion
@@ -20,6 +21,7 @@ __all__ = [
     "SSVRFS",
     "SSVR_FS",
     "CoarseDifferences",
+    "DistributedSign",
     "EFSignSGD",
     "FullGradient",
     "Lion",

@@ -124,7 +124,7 @@ def draw(numbers: Rows, size: Size) -> "Picture":
     """Falling rates left, cosine and oscillating noise right."""
     caption = (
         f"Left: h = 1, lr {size.lr:g}/(1 + t); markers: Gaussian closure (SGD: exact), lines: linearised "
-        f"(11.3). Right: noise 1 + 0.8 sin 3t; lines: recursion, markers: SDE, {size.num_runs} paths."
+        f"moments. Right: noise 1 + 0.8 sin 3t; lines: recursion, markers: SDE, {size.num_runs} paths."
     )
     picture, (left, right) = panels(2, caption=caption)
     index = 0
