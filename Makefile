@@ -27,10 +27,10 @@ demo: $(VENV)/.run
 	$(BIN)/signscope compare --out results/demo --force
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n $(WORKERS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)  # one thread each: the workers share the cores
 
 test-slow: $(VENV)/.dev
-	$(BIN)/python -m pytest -n $(WORKERS) -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m slow
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

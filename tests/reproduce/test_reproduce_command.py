@@ -23,7 +23,8 @@ def test_without_a_name_it_lists(call):
     answer = call()
     assert answer.exit_code == 0
     assert "rates-sign-methods" in answer.stdout
-    assert {entry["paper"] for entry in json.loads(call("--json").stdout)} == {"jiang2024", "xiao2024"}
+    papers = {entry["paper"] for entry in json.loads(call("--json").stdout)}
+    assert papers == {"compagnoni2024", "jiang2024", "xiao2024"}
 
 
 def test_it_runs_prints_claims_and_writes(call, tmp_path):

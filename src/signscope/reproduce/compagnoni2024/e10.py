@@ -24,8 +24,8 @@ from signscope.sdes.signsgd import SignSgdEquation
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
 
-AT_LR = {0.25: 6.2e-3, 0.125: 1.6e-3, 0.0625: 4.1e-4}  # (12.1): Euler at dt = lr minus optimizer, x^2
-AT_PARTS = {1: 6.5e-3, 2: 3.3e-3, 4: 1.6e-3, 8: 8e-4}  # (12.1): Euler at dt = lr / m minus SDE, lr = 1/16
+AT_LR = {0.25: 6.2e-3, 0.125: 1.6e-3, 0.0625: 4.1e-4}  # Euler at dt = lr minus optimizer, x^2
+AT_PARTS = {1: 6.5e-3, 2: 3.3e-3, 4: 1.6e-3, 8: 8e-4}  # Euler at dt = lr / m minus SDE, lr = 1/16
 _NODES = 48
 
 
@@ -122,13 +122,14 @@ def draw(numbers: Rows) -> "Picture":
                 style = look(index)
                 ax.plot(
                     [row["dt"] / lr for row in rows], [row[key] for row in rows], color=style.color,
-                    marker=style.marker, mfc=fill or style.color, ls="-" if fill else "--", ms=5, label=f"{scheme}, lr {lr:g}",
+                    marker=style.marker, mfc=fill or style.color, ls="-" if fill else "--", ms=5,
+                    label=f"{scheme}, lr {lr:g}",
                 )  # fmt: skip
             ax.axhline(rows[0]["model_error"], color=look(index).color, lw=0.9, ls=":")
         ax.set(xscale="log", yscale="log", xlabel="dt / learning rate", ylabel=f"|E x^2 (scheme) - E x^2 ({target})|")
         ax.set_title(f"Distance to the {target}")
         ax.set_xticks([0.125, 0.25, 0.5, 1, 2], ["1/8", "1/4", "1/2", "1", "2"])
-        ax.minorticks_off()
+        ax.xaxis.minorticks_off()
     legend(axes[0], loc="lower left", fontsize=7)
     return picture
 

@@ -14,7 +14,7 @@ from signscope.reproduce.experiment import Experiment, Findings
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
 
-EXPECTED = {  # lr: standard deviations, SDE over optimizer (5.6)
+EXPECTED = {  # lr: standard deviations, SDE over optimizer
     0.01: ((2, 0.99), (3, 0.95), (4, 0.85), (5, 0.66), (6, 0.41)),
     0.1: ((2.2, 0.86), (2.9, 0.56), (4.1, 0.08)),
 }

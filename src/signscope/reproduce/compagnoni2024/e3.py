@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 LR = 0.01
 PHASE_THREE, PHASE_ONE, SMALL_NOISE = 0.95, 6.0, 0.05  # |Y_0| of the first part; start and noise std of the second
-CONSTANTS = {1.0: 0.595880, 1.5: 0.455426}  # (4.8): largest |Y| -> kappa
+CONSTANTS = {1.0: 0.595880, 1.5: 0.455426}  # largest |Y| -> kappa
 
 
 @dataclass(frozen=True)

@@ -19,14 +19,14 @@ from signscope.sdes.moments import stationary_covariance
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
 
-# relative to v0 = (lr/2) sqrt(pi/2) sigma/h, from R5: r, chain, stated (5.4), closure (5.5), nonlinear SDE
+# relative to v0 = (lr/2) sqrt(pi/2) sigma/h, from R5: r, chain, stated, closure, nonlinear SDE
 EXPECTED = (
     (0.01, 6.2862251e-3, 6.2416700e-3, 6.2862364e-3, 6.2611437e-3),
     (0.1, 6.4648241e-2, 6.0261616e-2, 6.4659956e-2, 6.2078490e-2),
     (1.0, 8.3828e-1, 4.4795e-1, 8.5305e-1, 5.5966e-1),
 )
 ROUTES = ("optimizer", "stated", "corrected", "sde")
-LINES = {"sgd": 2, "signsgd": 1, "rmsprop": 1, "adam": 1}  # power of the noise in the long-run loss (5.8)
+LINES = {"sgd": 2, "signsgd": 1, "rmsprop": 1, "adam": 1}  # power of the noise in the long-run loss
 LR = 1e-3
 
 

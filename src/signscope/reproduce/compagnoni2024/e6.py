@@ -26,7 +26,7 @@ FORMS = {
     "recommended": "recommended",
     "older": "older",
 }
-EXPECTED = {  # lr, beta1, sigma: late relative error of the loss, order of FORMS (7.10)
+EXPECTED = {  # lr, beta1, sigma: late relative error of the loss, order of FORMS
     (0.0025, 0.9, 1.0): (-0.185, -0.005, -0.001, 0.001),
     (0.0025, 0.9, 0.3): (-0.204, -0.016, -0.002, 0.037),
     (0.0025, 0.99, 1.0): (-0.025, -0.006, -0.001, 0.001),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 LR, BETAS, DECAY, CURVATURE, CENTRE = 0.005, (0.9, 0.99), 0.5, 1.0, 0.3
 METHODS = {"adam": "Adam, no decay", "adamw": "AdamW", "l2": "Adam, L2 decay"}
-SIMULATED = {0.1: 2.20e-4, 1.0: 5.84e-3, 10.0: 3.329e-2, 100.0: 4.59e-2}  # (5.13), AdamW, x* = 0.3
+SIMULATED = {0.1: 2.20e-4, 1.0: 5.84e-3, 10.0: 3.329e-2, 100.0: 4.59e-2}  # AdamW, x* = 0.3
 
 
 @dataclass(frozen=True)

@@ -17,14 +17,14 @@ from signscope.reproduce.experiment import Experiment, Findings
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
 
-EXPECTED = {  # model, observable: errors at lr = 1/4, 1/8, ... (9.2)
+EXPECTED = {  # model, observable: errors at lr = 1/4, 1/8, ...
     ("SDE", "x"): (3.95e-2, 1.97e-2, 9.87e-3, 4.94e-3, 2.47e-3, 1.24e-3),
     ("SDE", "x^2"): (1.05e-2, 9.86e-3, 6.07e-3, 3.32e-3, 1.73e-3, 8.8e-4),
     ("SDE", "cos 2x"): (3.11e-2, 2.06e-2, 1.17e-2, 6.2e-3, 3.2e-3, 1.6e-3),
     ("SDE of order 2", "x"): (4.3e-3, 1.1e-3, 2.9e-4, 7.3e-5),
     ("ODE", "x^2"): (1.30e-1, 6.18e-2, 3.01e-2),
 }
-SGD_MEAN = (5.283e-2, 2.590e-2, 1.282e-2, 6.377e-3, 3.180e-3)  # (9.3), lr = 1/4 ... 1/64
+SGD_MEAN = (5.283e-2, 2.590e-2, 1.282e-2, 6.377e-3, 3.180e-3)  # lr = 1/4 ... 1/64
 SLOPES = {"SDE": 1.0, "SDE of order 2": 2.0, "ODE": 1.0}
 
 
