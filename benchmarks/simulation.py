@@ -1,12 +1,14 @@
 """Cost of simulating 64 signSGD runs, against what cannot be avoided and against a plain NumPy loop.
 
-    python benchmarks/simulation.py [--rounds 5] [--steps 5000] [--dim 500] [--runs 64]
+    python benchmarks/simulation.py [--rounds 5] [--steps 5000] [--dim 500] [--runs 64] [--ladder]
 
 Three things are timed in turn, round after round, in one process, so that all see the same machine:
 
 - ``simulate``: `signscope.simulate` of all runs, dense covariance, Gaussian noise, 201 recorded risks;
 - ``floor``: drawing the same Gaussians the same way, plus one matrix product of the same size;
 - ``loop``: one run, one sample at a time, in NumPy.
+
+``--ladder`` times ``simulate`` against ``floor`` over dimensions and numbers of runs instead (float32).
 
 Reported are medians over rounds with the smallest and largest, and ratios taken within each round. Targets:
 simulate / floor at most 1.3 in both dtypes; loop / (simulate per run) at least 5 in float32, 2 in float64.
@@ -37,10 +39,13 @@ def dense_problem(dim: int) -> ss.LeastSquares:
     return ss.LeastSquares((basis * np.logspace(-2, 0, dim)) @ basis.T, noise=NOISE)
 
 
-def time_simulate(problem: ss.LeastSquares, dtype: str, steps: int, num_runs: int) -> float:
-    """Seconds for all runs."""
+def time_simulate(
+    problem: ss.LeastSquares, dtype: str, steps: int, num_runs: int, times: list[float] | None = None
+) -> float:
+    """Seconds for all runs, with the risks at ``times`` (201 of them by default)."""
+    horizon = steps / problem.dim
     start = time.perf_counter()
-    ss.simulate(problem, "signsgd", lr=LR, horizon=steps / problem.dim, num_runs=num_runs, dtype=dtype)
+    ss.simulate(problem, "signsgd", lr=LR, horizon=horizon, num_runs=num_runs, dtype=dtype, times=times)
     return time.perf_counter() - start
 
 
@@ -120,12 +125,35 @@ def _cpuinfo() -> list[str]:
         return []
 
 
+def ladder(rounds: int) -> None:
+    """Microseconds per run and step, and the ratio to the floor, as the dimension and the number of runs grow."""
+    print(f"{'dim':>6} {'runs':>5} {'simulate, us per run and step':30} ratio to the floor")
+    for dim, num_runs in ((100, 64), (300, 64), (1000, 64), (2000, 64), (500, 1), (500, 4), (500, 16), (500, 256)):
+        problem = dense_problem(dim)
+        steps = max(BLOCK * 4, int(4e9 / (dim**2 * num_runs)) // BLOCK * BLOCK)
+        time_simulate(problem, "float32", BLOCK * 4, num_runs)  # warm-up
+        pairs = [
+            (
+                time_simulate(problem, "float32", steps, num_runs, [steps / dim]),  # one record: a run is short here
+                time_floor(problem, "float32", steps, num_runs),
+            )
+            for _ in range(rounds)
+        ]
+        each = [1e6 * spent / (steps * num_runs) for spent, _ in pairs]
+        print(f"{dim:6} {num_runs:5} {spread(each):30} {spread([s / f for s, f in pairs])}", flush=True)
+
+
 def main(argv: list[str] | None = None) -> bool:
     """Print the table; True if every target is met."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in (("rounds", 5), ("steps", 5000), ("dim", 500), ("runs", 64)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--ladder", action="store_true")
     options = parser.parse_args([] if argv is None else argv)
+    if options.ladder:
+        print(machine())
+        ladder(options.rounds)
+        return True
     problem = dense_problem(options.dim)
     print(f"{options.runs} signSGD runs x {options.steps} steps, d = {options.dim}; {machine()}")
     print(f"{'dtype':8} {'simulate s':22} {'floor s':22} {'ratio':20} {'loop s, one run':24} loop / run")
