@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from signscope import InvalidInput
+from signscope.bounds.ratios import noisy_range
 from signscope.comparison.advice import advise
 from signscope.comparison.lr_moves import matching_lr, moved_lr
-from signscope.comparison.speed_ratios import aligned_ratio, noiseless_ratio, predicted_calls, worst_case_ratio
+from signscope.comparison.speed_ratios import aligned_ratio, noiseless_ratio, predicted_calls
 from signscope.measure import gradient_noise, smoothness
 
 
@@ -140,7 +141,7 @@ def test_the_aligned_ratio_is_at_most_one_over_the_density(seed, scale):
 
 
 def test_constants_of_the_bounds():
-    assert worst_case_ratio(1 / 128) == pytest.approx((1, 1024))
+    assert noisy_range(1 / 128) == pytest.approx((1, 1024))
     assert noiseless_ratio(10, l2=3.0, linf=6.0) == 5
     calls = predicted_calls(accuracy=0.5, gap=2.0, linf=3.0, l2=0.7, dim=5, sigma1=4.0, sigma2=2.0, sigma_root_l=3.5)
     assert calls.sign == pytest.approx(32 * 16 * 3 * 2 / 0.5**4)

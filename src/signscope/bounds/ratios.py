@@ -34,6 +34,11 @@ def speedup_range(constants: Constants) -> tuple[float, float]:
     density = constants.noise_density
     if density is None:
         raise InvalidInput("speedup_range: needs `noise_l2` next to `noise_l1`; their ratio is the noise density.")
+    return noisy_range(density)
+
+
+def noisy_range(density: float) -> tuple[float, float]:
+    """1/(128 phi) and 8/phi: the range of `speedup_range` where noise of density phi dominates."""
     return 1 / (128 * density), 8 / density
 
 

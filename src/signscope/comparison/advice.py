@@ -8,9 +8,10 @@ import torch
 
 from signscope._core import checks
 from signscope._core.errors import InvalidInput
+from signscope.bounds.ratios import noisy_range
 from signscope.comparison.advice_text import calls_sentence, noise_reasons, phase_sentence, rate_rule, ratio_reasons
 from signscope.comparison.lr_moves import matching_lr
-from signscope.comparison.speed_ratios import Calls, aligned_ratio, noiseless_ratio, predicted_calls, worst_case_ratio
+from signscope.comparison.speed_ratios import Calls, aligned_ratio, noiseless_ratio, predicted_calls
 from signscope.measure.noise_report import NoiseReport
 from signscope.measure.smoothness_report import SmoothnessReport
 from signscope.measure.snr import Phases
@@ -149,7 +150,7 @@ def advise(
     return Advice(
         verdict=verdict,
         reasons=(*ratio_reasons(report, phase, aligned, level, graded), *noise_reasons(report, smoothness)),
-        noise_range=worst_case_ratio(whole.density),
+        noise_range=noisy_range(whole.density),
         largest_ratio=1 / whole.density,
         aligned_ratio=aligned,
         alignment=level,

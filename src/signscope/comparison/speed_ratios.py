@@ -8,20 +8,6 @@ from torch import Tensor
 from signscope._core.equations import equation
 
 
-@equation("signscope", "worst-case ratio of SGD and signSGD under noise")
-def worst_case_ratio(density: float) -> tuple[float, float]:
-    r"""Range of $N_{SGD}/N_{sign}$ between worst cases of the class at equal accuracy, when noise dominates.
-
-    $$ \frac{1}{128\,\phi} \le \frac{N_{SGD}}{N_{sign}} \le \frac{8}{\phi} \quad\text{(right side: separable losses)} $$
-
-    An advantage is guaranteed (for constant steps, in the worst case) only below a density of 1/128.
-
-    Args:
-        density: Noise density phi(sigma), in (0, 1].
-    """
-    return 1 / (128 * density), 8 / density
-
-
 @equation("signscope", "alignment-aware ratio")
 def aligned_ratio(sigma: Tensor, curvature: Tensor, weight: Tensor) -> float:
     r"""Ratio of the two upper bounds of a separable loss when noise dominates.

@@ -1,13 +1,14 @@
 """SignSGD on a quadratic under Gaussian noise: mean and covariance by a Gaussian closure, no sampling."""
 
 import math
-from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from signscope._core.equations import equation
 from signscope.sdes.moments.signs import sign_covariance_matrix
+from signscope.sdes.moments.walking import walked
 
 
 @equation("signscope", "Gaussian closure of signSGD on a quadratic")
@@ -51,17 +52,5 @@ def signsgd_step(
     return moved, keep**2 * spread - lr * keep * (slope + slope.T) + lr**2 * signs
 
 
-def signsgd_moments(
-    hessian: Tensor,
-    cov: Tensor,
-    mean: Tensor,
-    rates: Iterator[tuple[float, float]],
-    *,
-    weight_decay: float = 0.0,
-    drag: Tensor | float = 0.0,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Mean and covariance before every step; ``rates`` gives (lr, factor on the noise std) of each."""
-    spread = torch.zeros_like(hessian)
-    for lr, factor in rates:
-        yield mean, spread
-        mean, spread = signsgd_step(hessian, cov * factor**2, mean, spread, lr=lr, weight_decay=weight_decay, drag=drag)
+signsgd_moments = partial(walked, signsgd_step)
+"""`walked` by `signsgd_step`."""

@@ -1,11 +1,12 @@
 """SGD on a quadratic: exact mean and covariance of the algorithm and of its SDE."""
 
-from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from signscope._core.equations import equation
+from signscope.sdes.moments.walking import walked
 
 
 @equation("signscope", "mean and covariance of SGD on a quadratic")
@@ -27,20 +28,8 @@ def sgd_step(
     return keep @ mean - lr * drag, keep @ spread @ keep.T + lr**2 * cov
 
 
-def sgd_moments(
-    hessian: Tensor,
-    cov: Tensor,
-    mean: Tensor,
-    rates: Iterator[tuple[float, float]],
-    *,
-    weight_decay: float = 0.0,
-    drag: Tensor | float = 0.0,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Mean and covariance before every step; ``rates`` gives (lr, factor on the noise std) of each."""
-    spread = torch.zeros_like(hessian)
-    for lr, factor in rates:
-        yield mean, spread
-        mean, spread = sgd_step(hessian, cov * factor**2, mean, spread, lr=lr, weight_decay=weight_decay, drag=drag)
+sgd_moments = partial(walked, sgd_step)
+"""`walked` by `sgd_step`."""
 
 
 @equation("compagnoni2024", "mean and covariance of the SDE of SGD on a quadratic")
