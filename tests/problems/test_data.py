@@ -3,6 +3,9 @@
 import json
 import tracemalloc
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -33,6 +36,26 @@ def test_digits_is_the_problem_of_the_demo():
     assert problem.rows.num_rows == 1797
     assert "dropped 3 columns that never vary: pixel_0_0, pixel_4_0, pixel_4_7" in problem.report
     assert "rank 61 of 61" in problem.report
+
+
+def test_digits_are_those_of_scikit_learn_and_come_without_importing_it():
+    from sklearn.datasets import load_digits
+
+    truth = load_digits()
+    X, y = digits()
+    np.testing.assert_array_equal(X.to_numpy(), truth.data)
+    np.testing.assert_array_equal(y, np.where(truth.target % 2 == 1, 1.0, -1.0))
+    assert list(X.columns) == list(truth.feature_names)
+    named, same = bundled("digits")
+    assert np.array_equal(np.asarray(named), truth.data)
+    assert np.array_equal(same, y)
+    assert named.names == tuple(truth.feature_names)
+    code = (
+        "import sys; from signscope.problems import LeastSquares, bundled; "
+        "print(LeastSquares.from_data(*bundled('digits')).dropped_columns, 'sklearn' in sys.modules)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "('pixel_0_0', 'pixel_4_0', 'pixel_4_7') False"
 
 
 @pytest.mark.parametrize(("load", "rows", "dim"), [(diabetes, 442, 10), (breast_cancer, 569, 30)])

@@ -29,6 +29,7 @@ Quantity = Literal["excess_risk", "distance", "grad_norm"]
 Stream = Literal["replace", "once"]
 STEP_ERROR = 1.0  # accepted error estimate of a step per unit of rtol; the curve's error comes out below rtol
 FINEST = 1e-4  # smallest rtol acted on: the Gaussian closure itself is off by more
+COARSE = 1e-3  # rtol from which propagators run in float32, whose rounding stays below 1e-5
 BLOW_UP = 1e9  # growth over the start that ends a run
 MOMENTUM_UP_TO = 150  # dimension up to which Adam's momentum is part of the state (8 times the d^3 work)
 SETTLE_ERROR, SETTLED = 0.05, 1e-5  # step error on the way to the stationary state; relative change at it
@@ -140,10 +141,12 @@ def flow(
     plan, v0, wanted = as_schedule(schedule, who=who), _displacement(data, displacement), _times(times, horizon)
     grid = torch.linspace(0, horizon, 201, dtype=torch.float64)
     system = _system(who, data, optimizer, plan, peak=float(plan(grid).max()), quantity=quantity, betas=betas)
-    system = replace(system, once=_is_once(who, data, stream, horizon))
+    rtol = max(checks.positive(who, "rtol", rtol), FINEST)
+    single = _is_single(data) or rtol >= COARSE
+    system = replace(system, once=_is_once(who, data, stream, horizon), single=single)
     begin = system.start(v0 if system.data.turn is None else system.data.turn.T @ v0)
     track = Track(begin)
-    driver = Driver(system, STEP_ERROR * max(checks.positive(who, "rtol", rtol), FINEST), 0.5 / data.dim)
+    driver = Driver(system, STEP_ERROR * rtol, 0.5 / data.dim)
     last, status, message = _run(driver, begin, horizon, track)
     found = torch.from_numpy(track.at(wanted.numpy()))
     if status != "ok":
@@ -321,9 +324,16 @@ def _bias_floor(system: System, last: View | None, horizon: float) -> float:
     return math.nan if settled is None else settled.parts[0]
 
 
+def _is_single(data: RowMoments) -> bool:
+    """Whether the products over the rows run in float32, so that the rest may."""
+    return data.wide.dtype == torch.float32
+
+
 def _settle(system: System, view: View) -> View | None:
     """The stationary view, reached with ever longer steps; None where it is not reached."""
-    system = replace(system, all_rows=True)  # a correction now and then will not do where slow directions decide
+    system = replace(
+        system, all_rows=True, single=_is_single(system.data)
+    )  # a correction now and then will not do where slow directions decide
     driver = Driver(system, SETTLE_ERROR, max(0.1 * view.state.time, 0.5 / system.data.dim))
     while driver.evaluations < SETTLE_TRIES:
         before = view

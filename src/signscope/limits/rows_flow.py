@@ -91,6 +91,7 @@ class System:
         once: Whether each row is drawn once, not with replacement.
         all_rows: Whether every average of the sign runs over all rows, block by block.
         offset: What all rows add to drift and jacobian of the sign, which the averages take from a subset.
+        single: Whether the propagators may run in float32.
     """
 
     data: RowMoments
@@ -103,6 +104,7 @@ class System:
     once: bool = False
     all_rows: bool = False
     offset: tuple[Tensor, Tensor] | None = None
+    single: bool = False
 
     @property
     def keeps_momentum(self) -> bool:
@@ -254,8 +256,7 @@ class Step:
 def take(system: System, begin: View, span: float) -> Step:
     """One exponential midpoint step of length ``span`` (steps/dim) from ``begin``; two propagators, one view."""
     half, state, lanes = 0.5 * span, begin.state, begin.state.lanes
-    single = system.data.wide.dtype == torch.float32
-    early = propagator(*system.linear(begin, system.lr(state.time + 0.25 * span)), half, single=single)
+    early = propagator(*system.linear(begin, system.lr(state.time + 0.25 * span)), half, single=system.single)
     middle = state.moved(state.time + half, lanes - early.shift, early.variance(state.cov), state.square)
     raw = system.raw(middle)
     middle = replace(middle, square=system.absorbed(state, begin.raw.square, raw.square, half, half))
@@ -265,7 +266,7 @@ def take(system: System, begin: View, span: float) -> Step:
     jacobian, drift, noise = system.linear(centre, system.lr(middle.time))
     ahead = lanes - middle.lanes
     drift = drift + _applied(jacobian, ahead)  # exact at the middle
-    late = propagator(jacobian, drift, noise, span, single=single)
+    late = propagator(jacobian, drift, noise, span, single=system.single)
     square = system.absorbed(state, begin.raw.square, raw.square, span, half)
     end = state.moved(first.time, lanes - late.shift, late.variance(state.cov), square)
     return Step(centre, end, relative_gap(system.parts(first), system.parts(end)))

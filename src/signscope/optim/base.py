@@ -68,14 +68,15 @@ class SignOptimizer(Optimizer):
     def _room(self, tensors: list[Tensor]) -> Tensor | None:
         """Scratch memory for a single contiguous piece: fresh pages would cost more than the arithmetic."""
         first = tensors[0]
-        if len(tensors) > 1 or not first.is_cpu or not SMALL < first.numel() <= PIECE or not first.is_contiguous():
+        if len(tensors) > 1 or not SMALL < first.numel() <= PIECE or not first.is_cpu or not first.is_contiguous():
             return None
         key = (first.dtype, first.shape)
-        if key not in self._rooms:
+        room = self._rooms.get(key)
+        if room is None:
             if first.dtype not in self._scratch:
                 self._scratch[first.dtype] = torch.empty(PIECE, dtype=first.dtype)
-            self._rooms[key] = self._scratch[first.dtype][: first.numel()].view(first.shape)
-        return self._rooms[key]
+            room = self._rooms[key] = self._scratch[first.dtype][: first.numel()].view(first.shape)
+        return room
 
     def _fresh_counters(self) -> dict[str, Any]:
         return {"optimizer": self._who, "steps": 0, "initial_batches": 0, "skipped_steps": 0, "gradient_calls": 0}
@@ -234,10 +235,12 @@ class SignOptimizer(Optimizer):
             if len(self._lots) > 2 * len(self.param_groups):  # parameters without a gradient come and go
                 self._lots.clear()
             self._lots[key] = lots(params, foreach)
-        for columns in blocks(table, self._lots[key], cut=self.elementwise and foreach is None):
-            if self.buffers:
-                columns["grad"] = [g.float() if g.dtype in HALF else g for g in columns["grad"]]
-            yield columns
+        found = blocks(table, self._lots[key], cut=self.elementwise and foreach is None)
+        if not self.buffers or HALF.isdisjoint([grad.dtype for grad in table["grad"]]):
+            return found
+        return (
+            {**columns, "grad": [g.float() if g.dtype in HALF else g for g in columns["grad"]]} for columns in found
+        )
 
     def _publish(self, group: Group, params: Sequence[Tensor]) -> None:
         """Rounds the master weights into the half-precision parameters."""

@@ -56,10 +56,14 @@ def blocks(table: Columns, divided: Iterable[Sequence[int]], *, cut: bool) -> It
         divided: Indices by block, from `lots`.
         cut: Whether the update is elementwise, so that a large tensor may come in pieces.
     """
+    params = table["param"]
     for lot in divided:
-        columns = {name: [column[index] for index in lot] for name, column in table.items()}
-        first = columns["param"][0]
-        if cut and len(lot) == 1 and first.is_cpu and first.numel() > PIECE:
+        if len(lot) > 1:
+            yield {name: [column[index] for index in lot] for name, column in table.items()}
+            continue
+        index = lot[0]
+        columns = {name: [column[index]] for name, column in table.items()}
+        if cut and params[index].numel() > PIECE and params[index].is_cpu:
             yield from _pieces(columns)
         else:
             yield columns
@@ -68,7 +72,7 @@ def blocks(table: Columns, divided: Iterable[Sequence[int]], *, cut: bool) -> It
 def all_finite(tensors: Sequence[Tensor]) -> bool:
     """Whether no entry is NaN or infinite; one read of the data and one synchronisation per device and dtype."""
     here = [tensor for tensor in tensors if tensor.is_cpu]
-    if not all(math.isfinite(total) for total in _sums(here)) and not all(bool(t.isfinite().all()) for t in here):
+    if not math.isfinite(_total(here)) and not all(bool(t.isfinite().all()) for t in here):
         return False  # a NaN or an infinity never leaves a sum; a finite sum is proof, another one may have overflowed
     if len(here) == len(tensors):
         return True
@@ -80,21 +84,20 @@ def all_finite(tensors: Sequence[Tensor]) -> bool:
     return all(bool(peak.isfinite().all()) for peak in peaks)
 
 
-def _sums(tensors: Iterable[Tensor]) -> Iterator[float]:
-    """Sums over all entries, of small tensors together."""
-    together, size = [], 0
+def _total(tensors: Iterable[Tensor]) -> float:
+    """Sum over all entries, of small tensors together."""
+    total, together, size = 0.0, [], 0
     for tensor in tensors:
         count = tensor.numel()
         if count > SMALL:
-            yield float(tensor.sum())
+            total += tensor.sum().item()
             continue
         together.append(tensor)
         size += count
         if size >= LISTED:
-            yield float(lists.flattened(together).sum())
+            total += lists.flattened(together).sum().item()
             together, size = [], 0
-    if together:
-        yield float(lists.flattened(together).sum())
+    return total + (lists.flattened(together).sum().item() if together else 0.0)
 
 
 def _pieces(columns: Columns) -> Iterator[Columns]:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from signscope._core.errors import SignscopeWarning
 
-HALF = (torch.bfloat16, torch.float16)
+HALF = frozenset((torch.bfloat16, torch.float16))
 
 
 class StuckWeights(SignscopeWarning):

@@ -32,6 +32,22 @@ class Table:
     coding: str
 
 
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """A matrix whose columns have names; NumPy sees the matrix.
+
+    Attributes:
+        values: Shape (n, p).
+        names: Column names, length p.
+    """
+
+    values: np.ndarray
+    names: tuple[str, ...]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.values, dtype=dtype, copy=copy)
+
+
 def as_table(X: Any, y: Any) -> Table:
     """Check and convert (X, y); see `LeastSquares.from_data` for what is accepted.
 
@@ -44,7 +60,7 @@ def as_table(X: Any, y: Any) -> Table:
         raise InvalidInput(f"{WHO}: `y` = {y!r} names a column, but X is {type(X).__name__}, not a pandas DataFrame.")
     else:
         features = _matrix(X)
-        names = tuple(f"x{j}" for j in range(features.shape[1]))
+        names = X.names if isinstance(X, Columns) else tuple(f"x{j}" for j in range(features.shape[1]))
     target, coding = code_target(y)
     if len(target) != len(features):
         raise InvalidInput(f"{WHO}: X has {len(features)} rows, but `y` has {len(target)} entries.")
