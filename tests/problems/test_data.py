@@ -1,10 +1,9 @@
 """from_data: real data, scaling, solving, and the record of what was done."""
 
 import json
-import tracemalloc
-
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pandas as pd
