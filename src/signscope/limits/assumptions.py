@@ -16,10 +16,11 @@ from signscope.problems import LeastSquares
 from signscope.problems.covariance import Covariance
 
 DENSE_REACH = 1500  # beyond this dimension no d x d matrix is formed or decomposed
-COLUMNS, DRAWN = 64, 16  # of the resolvent, looked at beyond EVERY_COLUMN and DENSE_REACH dimensions
+COLUMNS, DRAWN, FEWEST = 64, 16, 4  # of the resolvent, looked at beyond EVERY_COLUMN, DENSE_REACH, many dimensions
+MANY = 250_000  # dimensions from which fewer columns are drawn
 EVERY_COLUMN = 500
 ANGLES = 5  # of the upper half of the circle, ends included; the lower half is its mirror image
-TERMS = 24  # of the Neumann series, whose ratio on the circle is 1/2
+TERMS, REST = 24, 1e-2  # most terms of the Neumann series (ratio at most 1/2); what may be left out, times d^-1/2
 _TOL = 1e-3  # relative, of an extreme eigenvalue found by products alone
 
 
@@ -88,7 +89,8 @@ def strongest_coupling(problem: LeastSquares) -> float:
 
     Notes:
         Five angles of the half circle. Up to 500 dimensions every entry; beyond, the columns of the 64 most
-        correlated coordinates (up to 1500) or of 16 drawn ones, by a Neumann series of 24 terms.
+        correlated coordinates (up to 1500) or of 16 drawn ones (4 from 250,000), by a Neumann series of at most 24
+        terms.
     """
     cov = problem.cov
     if cov.is_diagonal or cov.dim < 2:
@@ -160,13 +162,16 @@ def _neumann_coupling(cov: Covariance, angles: list[complex]) -> float:
     radius = 2 * _ends(lambda v: half * cov.matvec(half * v), cov.dim, both=False)[1]
     phases = np.angle(np.array(angles))[:, None] * np.arange(1, TERMS)  # of z^-k, conjugated
     worst = 0.0
-    for column in stream(0, "resolvent").choice(cov.dim, size=min(DRAWN, cov.dim), replace=False):
-        powers = torch.zeros(TERMS, cov.dim, dtype=torch.float64)
-        powers[0, int(column)] = 1.0
-        for k in range(1, TERMS):
-            powers[k] = inverse * cov.matvec(powers[k - 1]) / radius
-        terms = powers[1:].numpy()
-        size = np.hypot(np.cos(phases) @ terms, np.sin(phases) @ terms)
+    drawn = min(DRAWN if cov.dim < MANY else FEWEST, cov.dim)
+    for column in stream(0, "resolvent").choice(cov.dim, size=drawn, replace=False):
+        power = torch.zeros(cov.dim, dtype=torch.float64)
+        power[int(column)] = 1.0
+        powers: list[np.ndarray] = []
+        while len(powers) < TERMS - 1 and float(power.norm()) > REST * cov.dim**-0.5:  # the norm bounds the rest
+            power = inverse * cov.matvec(power) / radius
+            powers.append(power.numpy())
+        terms, turns = np.stack(powers), phases[:, : len(powers)]
+        size = np.hypot(np.cos(turns) @ terms, np.sin(turns) @ terms)
         size[:, column] = 0.0
         worst = max(worst, float(size.max()))
     return worst
