@@ -3,7 +3,10 @@
     python benchmarks/scaling.py [--case large] [--threads 2]
 
 - ``ladder``: signSGD on diagonal plus rank 16, dim 1,000 to 1,000,000, each in a fresh process: seconds, seconds of
-  CPU time, memory, error bar. Target: linear in dim (slope of the logarithms at most 1.1 above dim = 30,000).
+  CPU time, memory, error bar, and the ratio of the CPU time to its floor, the products of the covariance with a
+  vector that were made. Target: linear in dim (slope of the logarithms at most 1.1 above dim = 30,000).
+- ``dense``: signSGD on a rotated spectrum, dim 250 to 2,000, against its floor: the eigendecomposition and one product
+  of two d x d matrices.
 - ``large``: dim 1,000,000 alone. Target: 10 s, 2 GB, an error bar of at most 0.2%.
 - ``diagonal``: dim 10,000,000. Target: 60 s.
 - ``accuracy``: quadrature against eigenvalues at dim 4,000 for seven covariances and three optimizers. Target: 0.5%.
@@ -16,6 +19,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
@@ -59,13 +63,46 @@ def covariances(dim: int) -> dict[str, Callable[[], object]]:
 def one(dim: int, kind: str) -> dict[str, float]:
     """Build a problem and predict signSGD, in this process."""
     cov = low_rank(dim) if kind == "low-rank" else np.exp(np.random.default_rng(0).uniform(-3, 0, dim))
+    counted = Counted(cov) if kind == "low-rank" else None
     wall, cpu = time.perf_counter(), time.process_time()
     problem = ss.LeastSquares(cov, noise=0.3, seed=1)
     curve = ss.predict(problem, "signsgd", lr=0.5, horizon=10)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    floor = np.nan if counted is None else counted.floor(dim)
     bar = 0.0 if curve.stderr is None else float((curve.stderr / curve.value).max())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    return {"dim": dim, "seconds": wall, "cpu": cpu, "gigabytes": peak, "bar": bar, **curve.provenance["spectrum"]}
+    return {
+        "dim": dim,
+        "seconds": wall,
+        "cpu": cpu,
+        "gigabytes": peak,
+        "bar": bar,
+        "ratio": cpu / floor,
+    } | curve.provenance["spectrum"]
+
+
+class Counted:
+    """Counts the vectors that a covariance is multiplied with, and times as many products afterwards."""
+
+    def __init__(self, cov) -> None:
+        self.product, self.lanes = cov.matvec, Counter()
+        cov.matvec = self
+
+    def __call__(self, v):
+        self.lanes[1 if v.ndim == 1 else len(v)] += 1
+        return self.product(v)
+
+    def floor(self, dim: int) -> float:
+        """CPU seconds of the same products with the same numbers of vectors at once, and nothing else."""
+        total = 0.0
+        for lanes, times in self.lanes.items():
+            v = torch.randn(lanes, dim, dtype=torch.float64)
+            self.product(v)
+            start = time.process_time()
+            for _ in range(min(times, 10)):
+                self.product(v)
+            total += (time.process_time() - start) * times / min(times, 10)
+        return total
 
 
 def fresh(dim: int, kind: str, threads: int) -> dict[str, float]:
@@ -78,7 +115,8 @@ def fresh(dim: int, kind: str, threads: int) -> dict[str, float]:
 def show(row: dict[str, float]) -> None:
     print(
         f"  dim {row['dim']:>10,}  {row['seconds']:7.2f} s  cpu {row['cpu']:7.2f} s  {row['gigabytes']:5.2f} GB  "
-        f"error bar {100 * row['bar']:.3f}%  {row['spectrum']}, {row.get('probes', 0)} probes",
+        f"{row['ratio']:5.2f}x its products  error bar {100 * row['bar']:.3f}%  {row['spectrum']}, "
+        f"{row.get('probes', 0)} probes",
         flush=True,
     )
 
@@ -91,6 +129,23 @@ def ladder(threads: int) -> None:
     per_probe = [row["cpu"] / (2 * row["probes"] + 1) for row in large]  # runs: the start, and two for every probe
     slope = np.polyfit(np.log([row["dim"] for row in large]), np.log(per_probe), 1)[0]
     print(f"  slope of log(CPU time per Lanczos run) against log(dim): {slope:.2f}, target at most 1.1")
+
+
+def dense(rounds: int = 5) -> None:
+    """Whole prediction against eigendecomposition plus one product, in turn."""
+    for dim in (250, 500, 1_000, 2_000):
+        cov = np.asarray(rotated(log_spaced(dim, low=1e-2, high=1)).dense())
+        ratios, seconds = [], []
+        for _ in range(rounds):
+            start = time.perf_counter()
+            ss.predict(ss.LeastSquares(cov, noise=0.3, seed=1), "signsgd", lr=0.5, horizon=10)
+            middle = time.perf_counter()
+            matrix = torch.from_numpy(cov)
+            torch.linalg.eigh(matrix)
+            matrix @ matrix
+            seconds.append(middle - start)
+            ratios.append(seconds[-1] / (time.perf_counter() - middle))
+        print(f"  dim {dim:>6,}  {np.median(seconds):7.3f} s  {np.median(ratios):6.2f}x eigh and a product", flush=True)
 
 
 def accuracy(dim: int) -> None:
@@ -122,7 +177,7 @@ def simulation(dim: int) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    cases = ("all", "ladder", "large", "diagonal", "accuracy", "simulation", "one")
+    cases = ("all", "ladder", "dense", "large", "diagonal", "accuracy", "simulation", "one")
     parser.add_argument("--case", default="all", choices=cases)
     parser.add_argument("--dim", type=int)
     parser.add_argument("--kind", default="low-rank", choices=("low-rank", "diagonal"))
@@ -135,6 +190,8 @@ def main(argv: list[str] | None = None) -> None:
         return
     if case in ("all", "ladder"):
         print("ladder"), ladder(options.threads)
+    if case in ("all", "dense"):
+        print("dense"), dense()
     if case == "large":
         show(fresh(options.dim or 1_000_000, "low-rank", options.threads))
     if case in ("all", "diagonal"):
