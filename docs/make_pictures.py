@@ -1,6 +1,8 @@
 """Makes the pictures of the README and the pages: ``python docs/make_pictures.py [FOLDER]``.
 
-Every picture is a prediction next to the mean of real runs, with fixed seeds; all of them take a few minutes.
+Every picture is a prediction next to the mean of real runs, with fixed seeds; all of them take a few minutes. Those of
+the experiments on networks and on distributed training take longer and are made by ``pictures_networks.py``,
+``pictures_tao2026.py`` and ``pictures_distributed.py``.
 """
 
 import subprocess

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from signscope import InvalidInput
-from signscope.bounds.ratios import noisy_range
+from signscope.bounds.ratios import aligned_ratio, curvature_ratio, noisy_range
 from signscope.comparison.advice import advise
-from signscope.comparison.lr_moves import matching_lr, moved_lr
-from signscope.comparison.speed_ratios import aligned_ratio, noiseless_ratio, predicted_calls
+from signscope.comparison.lr_moves import matching_lr
+from signscope.comparison.speed_ratios import predicted_calls
 from signscope.measure import gradient_noise, smoothness
 
 
@@ -131,31 +131,28 @@ def test_the_aligned_ratio_is_at_most_one_over_the_density(seed, scale):
     sigma, curved = torch.randn(2, 20, generator=gen, dtype=torch.float64).mul(1.5).exp()
     weight = torch.ones(20, dtype=torch.float64)
     phi = float(sigma.sum() ** 2 / (20 * (sigma**2).sum()))
-    ratio = aligned_ratio(sigma, curved, weight)
+
+    def aligned(noise, curvature, counts):
+        return aligned_ratio(noise.tolist(), curvature.tolist(), weight=counts.tolist())
+
+    ratio = aligned(sigma, curved, weight)
     assert ratio <= 1 / phi * (1 + 1e-12)
-    assert aligned_ratio(sigma, sigma**2, weight) == pytest.approx(1 / phi)
-    assert aligned_ratio(sigma, torch.ones(20).double(), weight) == pytest.approx(1)
-    assert aligned_ratio(scale * sigma, curved / scale, weight) == pytest.approx(ratio)
-    doubled = aligned_ratio(sigma.repeat(2), curved.repeat(2), weight.repeat(2))
-    assert doubled == pytest.approx(aligned_ratio(sigma, curved, 2 * weight))
+    assert aligned(sigma, sigma**2, weight) == pytest.approx(1 / phi)
+    assert aligned(sigma, torch.ones(20).double(), weight) == pytest.approx(1)
+    assert aligned(scale * sigma, curved / scale, weight) == pytest.approx(ratio)
+    doubled = aligned(sigma.repeat(2), curved.repeat(2), weight.repeat(2))
+    assert doubled == pytest.approx(aligned(sigma, curved, 2 * weight))
 
 
 def test_constants_of_the_bounds():
     assert noisy_range(1 / 128) == pytest.approx((1, 1024))
-    assert noiseless_ratio(10, l2=3.0, linf=6.0) == 5
+    assert curvature_ratio(10, l2=3.0, linf=6.0) == 5
     calls = predicted_calls(accuracy=0.5, gap=2.0, linf=3.0, l2=0.7, dim=5, sigma1=4.0, sigma2=2.0, sigma_root_l=3.5)
     assert calls.sign == pytest.approx(32 * 16 * 3 * 2 / 0.5**4)
     assert calls.sgd == pytest.approx(2 * 5 * 0.7 * 2 / 0.25 + 8 * 5 * 2 * 3.5**2 / 0.0625)
     assert calls.sgd_any == pytest.approx(2 * 5 * 0.7 * 2 / 0.25 + 2 * 25 * 4 * 0.7 * 2 / 0.0625)
     quiet = predicted_calls(accuracy=0.5, gap=2.0, linf=3.0, l2=0.7, dim=5, sigma1=0.0, sigma2=0.0, sigma_root_l=0.0)
     assert quiet.sign == pytest.approx(8 * 3 * 2 / 0.25)
-
-
-def test_rates_move_as_the_sdes_say():
-    assert moved_lr("sgd", 0.1, batch_size=32, new_batch_size=128) == pytest.approx(0.4)
-    assert moved_lr("adam", 0.1, batch_size=32, new_batch_size=128) == pytest.approx(0.2)
-    with pytest.raises(InvalidInput, match="`optimizer`"):
-        moved_lr("lion", 0.1, batch_size=32, new_batch_size=128)
 
 
 def test_matching_rates_settle_at_the_same_loss():

@@ -15,8 +15,9 @@ from helpers.distributed_jobs import SIZES, Run, flat
 STEPS = 10
 folder = Path(sys.argv[1])
 torch.set_num_threads(1)
-dist.init_process_group("gloo")
-rank, size = dist.get_rank(), dist.get_world_size()
+rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+life = os.environ["TORCHELASTIC_RESTART_COUNT"]  # a store of its own: torchrun's may still hold addresses of the dead
+dist.init_process_group("gloo", init_method=f"file://{folder}/store-{life}", rank=rank, world_size=size)
 run = Run(rank, size, method="dvr-sign", block_size=16)
 files = sorted(folder.glob(f"{rank}-*.pt"))
 last = min((len(list(folder.glob(f"{r}-*.pt"))) for r in range(size)), default=0)  # a step that all workers saved
@@ -28,9 +29,11 @@ if last:
     run.call = last
 dist.barrier()
 while run.call < STEPS:
-    if run.call == 6 and rank == 1 and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+    if run.call == 6 and rank == 1 and life == "0":
         os.kill(os.getpid(), signal.SIGKILL)
     run.advance(1)
-    torch.save({"opt": run.opt.state_dict(), "params": flat(run.params)}, folder / f"{rank}-{run.call:03d}.pt")
+    unfinished = folder / f"unfinished-{rank}"  # a worker may be stopped while it writes
+    torch.save({"opt": run.opt.state_dict(), "params": flat(run.params)}, unfinished)
+    unfinished.replace(folder / f"{rank}-{run.call:03d}.pt")
 torch.save((flat(run.params), last), folder / f"end-{rank}.pt")
 dist.destroy_process_group()

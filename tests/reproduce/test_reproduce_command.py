@@ -24,7 +24,7 @@ def test_without_a_name_it_lists(call):
     assert answer.exit_code == 0
     assert "rates-sign-methods" in answer.stdout
     papers = {entry["paper"] for entry in json.loads(call("--json").stdout)}
-    assert papers == {"compagnoni2024", "jiang2024", "xiao2024"}
+    assert papers == {"compagnoni2024", "jiang2024", "tao2026", "xiao2024"}
 
 
 def test_it_runs_prints_claims_and_writes(call, tmp_path):

@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from signscope._core.errors import InvalidInput
-from signscope.reproduce import run_figure, training
+from signscope._core.random import stream
+from signscope.reproduce import run_figure, sweep_runs
 from signscope.reproduce.augment import crop_and_flip
 from signscope.reproduce.datasets import load
 from signscope.reproduce.job import Job
-from signscope.reproduce.methods import METHODS
+from signscope.reproduce.methods import METHODS, VARIANCE_REDUCTION
 from signscope.reproduce.networks import build
 from signscope.reproduce.store import Store
 from signscope.reproduce.training_run import Loop, shuffled, train
@@ -35,7 +36,7 @@ def path(job, data):
 @pytest.mark.parametrize("method", METHODS)
 def test_costs_are_what_the_optimizers_count(method, digits):
     job = replace(JOB, method=method)
-    loop = Loop(job, digits, build("cnn", digits, seed=0), METHODS[method])
+    loop = Loop(job, digits, build("cnn", digits, seed=0))
     spent = 0
     for step in range(2 * job.period + 2):
         assert loop.step()
@@ -57,7 +58,7 @@ def test_no_run_exceeds_its_budget_and_all_come_near(method, digits):
 
 def test_measurements_are_those_of_the_network(digits):
     row = train(JOB, digits)[0]
-    seed = training.train.__globals__["stream"](0, "init").integers(2**31)
+    seed = stream(0, "init").integers(2**31)
     net = build("cnn", digits, seed=int(seed))
     loss = torch.nn.functional.cross_entropy(net(digits.train_x), digits.train_y)
     loss.backward()
@@ -109,7 +110,7 @@ def test_claims_follow_the_numbers():
     """Built data in which SSVR is best and SSVR-FS worst by a wide margin."""
     store, jobs = Store(None), []
     level = {"ssvr": 0.1, "ssvr_fs": 10.0}
-    for method in METHODS:
+    for method in VARIANCE_REDUCTION:
         for seed in range(3):
             job = replace(JOB, method=method, seed=seed)
             value = level.get(method, 1.0) * (1 + 0.01 * np.sin(seed + len(method)))
@@ -131,12 +132,12 @@ def test_small_experiment_writes_its_files_and_computes_nothing_twice(tmp_path, 
     saved = json.loads((tmp_path / "report.json").read_text())
     assert saved["verdict"] == report.verdict
     table = report.details
-    assert set(table["method"]) == set(METHODS)
+    assert set(table["method"]) == set(VARIANCE_REDUCTION)
     assert set(table["data"]) == {"digits", "shakespeare"}
     assert len(table[table["experiment"] == "ablation"]) == 4
     assert (table["calls"] <= table["budget_calls"]).all()
     before = (tmp_path / "runs.csv").read_bytes()
-    monkeypatch.setattr(training, "train", lambda *a, **k: pytest.fail("computed again"))
+    monkeypatch.setattr(sweep_runs, "train", lambda *a, **k: pytest.fail("computed again"))
     again = run_figure("jiang2024-training", out=tmp_path, size="small")
     assert (tmp_path / "runs.csv").read_bytes() == before
     assert again.table.equals(report.table)
@@ -145,7 +146,7 @@ def test_small_experiment_writes_its_files_and_computes_nothing_twice(tmp_path, 
 def test_a_killed_experiment_continues_bit_for_bit(tmp_path, monkeypatch):
     options = {"size": "small", "data": "digits"}
     whole = run_figure("jiang2024-training", out=tmp_path / "whole", **options)
-    real, count = training.train, {"runs": 0}
+    real, count = sweep_runs.train, {"runs": 0}
 
     def limited(*args, **kept):
         if count["runs"] == 5:
@@ -153,7 +154,7 @@ def test_a_killed_experiment_continues_bit_for_bit(tmp_path, monkeypatch):
         count["runs"] += 1
         return real(*args, **kept)
 
-    monkeypatch.setattr(training, "train", limited)
+    monkeypatch.setattr(sweep_runs, "train", limited)
     with pytest.raises(KeyboardInterrupt):
         run_figure("jiang2024-training", out=tmp_path / "cut", **options)
     place = tmp_path / "cut" / "runs.csv"
@@ -277,7 +278,7 @@ def test_both_gradients_see_the_same_augmented_batch(digits, monkeypatch):
     seen = []
     real = Loop.loss
     monkeypatch.setattr(Loop, "loss", lambda loop, batch: (seen.append(batch[0]), real(loop, batch))[1])
-    loop = Loop(replace(JOB, augment=True), digits, build("cnn", digits, seed=0), METHODS["ssvr"])
+    loop = Loop(replace(JOB, augment=True), digits, build("cnn", digits, seed=0))
     loop.optimizer.check_every = None
     for _ in range(3):
         assert loop.step()

@@ -171,9 +171,8 @@ def test_bad_input_is_named(change, words):
     "change",
     [
         {"v_noise": True, "noise": scipy.stats.laplace()},
-        {"scheme": "platen"},
         {"order": 2},
-        {"order": 2, "bias_correction": False, "schedule": lambda t: 1.0},
+        {"order": 2, "bias_correction": False, "form": "published"},
         {"optimizer": "signsgd", "order": 2, "noise": "student-t:3"},
     ],
 )

@@ -13,7 +13,16 @@ from signscope.noise import as_noise
 from signscope.problems.landscapes import Quadratic
 from signscope.sdes import expected
 from signscope.sdes.asymptotic_losses import asymptotic_loss, decayed_loss_bound
-from signscope.sdes.moments import chain_law, chain_stationary, frozen_variance, gaussian_up, stationary_covariance
+from signscope.sdes.moments import (
+    Averaged,
+    adaptive_moments,
+    chain_law,
+    chain_stationary,
+    frozen_variance,
+    gaussian_up,
+    signsgd_moments,
+    stationary_covariance,
+)
 from signscope.sdes.stationary_laws import (
     adam_variance,
     forgetting_factor,
@@ -157,6 +166,46 @@ def test_long_run_losses_without_decay_are_closed_for_any_matrices(seed):
         assert asymptotic_loss(rule, hessian, cov, lr=0.04).total == pytest.approx(0.01 * value, rel=1e-9)
         spread = stationary_covariance(rule, hessian, cov, lr=1e-4)  # of the algorithm itself
         assert 0.5 * float((hessian * spread).sum()) == pytest.approx(0.25e-4 * value, rel=2e-3)
+
+
+@pytest.mark.parametrize("std", [25.0, 1e3, 1e5])
+@pytest.mark.parametrize("rule", ["sgd", "signsgd", "rmsprop", "adam"])
+def test_strong_noise_has_its_stationary_law(rule, std):
+    """Once refused from 23 on for Adam: a step moves the mean by a millionth, and 1 + G had lost G's digits."""
+    hessian, cov = matrices(3, dim=8)
+    cov = cov * std**2
+    scale = cov.diagonal().sqrt().sum()
+    line = {"sgd": cov.trace(), "signsgd": math.sqrt(math.pi / 2) * scale}.get(rule, scale)
+    spread = stationary_covariance(rule, hessian, cov, lr=1e-3, eps=0.0)
+    assert 0.5 * float((hessian * spread).sum()) == pytest.approx(
+        0.25e-3 * float(line), rel=4e-2 / std if rule != "sgd" else 2e-3
+    )
+    assert bool((torch.linalg.eigvalsh(spread) > 0).all())
+
+
+@pytest.mark.parametrize("rule", ["signsgd", "adam"])
+def test_stationary_law_under_strong_noise_is_where_the_moments_end(rule):
+    hessian, cov = matrices(3, dim=3)
+    lr, cov = 2.0, 25.0**2 * cov
+    spread = stationary_covariance(rule, hessian, cov, lr=lr, betas=(0.9, 0.99))
+    start, rates = torch.zeros(3).double(), iter([(lr, 1.0)] * 800)
+    if rule == "adam":
+        *_, (_, found) = adaptive_moments(hessian, cov, start, rates, Averaged((0.9, 0.99), bias_correction=False))
+    else:
+        *_, (_, found) = signsgd_moments(hessian, cov, start, rates)
+    torch.testing.assert_close(found, spread, rtol=1e-5, atol=1e-5 * float(spread.max()))
+
+
+@settings(deadline=None, max_examples=20)
+@given(alpha=st.floats(1e-9, 1.0), beta=st.sampled_from([0.0, 0.9, 0.99]))
+def test_slow_recursions_keep_their_digits(alpha, beta):
+    found = frozen_variance(alpha, lr=1e-3, beta1=beta)
+    assert found == pytest.approx(adam_variance(alpha, 1.0, lr=1e-3, beta1=beta), rel=1e-5)
+
+
+def test_a_rate_that_is_too_large_has_no_stationary_law():
+    with pytest.raises(InvalidInput, match="no stationary law"):
+        stationary_covariance("adam", t64([[-1.0]]), t64([[1.0]]), lr=1e-3)
 
 
 @pytest.mark.parametrize("rule", ["rmspropw", "adamw", "signsgd"])

@@ -43,7 +43,9 @@ def noisy_range(density: float) -> tuple[float, float]:
 
 
 @equation("signscope", "alignment-aware ratio of the upper bounds")
-def aligned_ratio(noise: Sequence[float], smoothness: Sequence[float]) -> float:
+def aligned_ratio(
+    noise: Sequence[float], smoothness: Sequence[float], *, weight: Sequence[float] | None = None
+) -> float:
     r"""Ratio of the two upper bounds on a separable function, where noise and curvature need not sit together.
 
     $$ R = \frac{d\,(\sum_i\sigma_i\sqrt{L_i})^2}{\sigma_1^2\sum_i L_i} \le \frac1\phi,
@@ -53,17 +55,35 @@ def aligned_ratio(noise: Sequence[float], smoothness: Sequence[float]) -> float:
     ratios were up to 4 times off, 27 times for opposed curvature.
 
     Args:
-        noise: $\sigma_i$ of every coordinate.
-        smoothness: $L_i$ of every coordinate.
+        noise: $\sigma_i$ of every coordinate (or of groups of equal ones).
+        smoothness: $L_i$ of one coordinate of each.
+        weight: Coordinates that each entry stands for; one by default.
 
     Returns:
         R, without unit.
+
+    Raises:
+        InvalidInput: No noise, no curvature, a negative entry, or lists of different lengths.
     """
-    known = Constants.separable(1.0, smoothness, noise=noise)
-    weight = known.noise_curvature
-    if weight is None or known.dim is None or not known.noise_l1 > 0:
-        raise InvalidInput("aligned_ratio: `noise` must have an entry above 0.")
-    return known.dim * weight**2 / (known.noise_l1**2 * known.smoothness)
+    who, counts = "aligned_ratio", [1.0] * len(noise) if weight is None else weight
+    if not len(noise) == len(smoothness) == len(counts):
+        raise InvalidInput(
+            f"{who}: `noise`, `smoothness` and `weight` must have one entry per coordinate, got {len(noise)}, "
+            f"{len(smoothness)} and {len(counts)}."
+        )
+    rows = [
+        (
+            checks.non_negative(who, "weight", w),
+            checks.non_negative(who, "noise", s),
+            checks.non_negative(who, "smoothness", c),
+        )
+        for w, s, c in zip(counts, noise, smoothness, strict=True)
+    ]
+    sigma1, total = math.fsum(w * s for w, s, _ in rows), math.fsum(w * c for w, _, c in rows)
+    if not (sigma1 > 0 and total > 0):
+        raise InvalidInput(f"{who}: `noise` and `smoothness` must each have an entry above 0.")
+    paired = math.fsum(w * s * math.sqrt(c) for w, s, c in rows)
+    return math.fsum(w for w, _, _ in rows) * paired**2 / (sigma1**2 * total)
 
 
 @equation("tao2026", "ratio of the noiseless upper bounds")
@@ -80,7 +100,11 @@ def noiseless_ratio(constants: Constants, *, gradient_density: float = 1.0) -> f
         R_0, without unit.
     """
     share = checks.positive("noiseless_ratio", "gradient_density", gradient_density)
-    density = constants.curvature_density
-    if density is None:
+    if constants.dim is None or constants.smoothness_l2 is None:
         raise InvalidInput("noiseless_ratio: needs `dim` and `smoothness_l2`.")
-    return share / density
+    return share * curvature_ratio(constants.dim, l2=constants.smoothness_l2, linf=constants.smoothness)
+
+
+def curvature_ratio(dim: int, *, l2: float, linf: float) -> float:
+    """The ratio d L_2 / L for measured constants, which need not fit one problem; NaN without curvature."""
+    return dim * l2 / linf if linf > 0 else math.nan

@@ -44,7 +44,7 @@ def run_predict(ctx: typer.Context) -> None:
     """``signscope predict``."""
     problem, options = _prepare(ctx, "predict")
     common, at_bound = _common(problem, options)
-    solver = {name: options[name] for name in ("method", "quantity", "rtol")}
+    solver = {name: options[name] for name in ("method", "quantity", "rtol", "finite_dim")}
     _finish_half(ctx, problem, predict(problem, **common, **solver), options, at_bound=at_bound)
 
 

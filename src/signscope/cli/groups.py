@@ -37,7 +37,12 @@ RUNS: Group = {"num_runs": (o.NumRuns, 64)}
 STEP: Group = {"seed": (o.Seed, 0), "batch_size": (o.BatchSize, 1), "betas": (o.Betas, "0.9,0.999")}
 ROWS: Group = {"rows": (o.RowSource, None)}
 MACHINE: Group = {"dtype": (o.Dtype, None), "device": (o.Device, None)}
-SOLVER: Group = {"method": (o.Method, "auto"), "quantity": (o.Quantity, "excess_risk"), "rtol": (o.Rtol, 1e-6)}
+SOLVER: Group = {
+    "method": (o.Method, "auto"),
+    "quantity": (o.Quantity, "excess_risk"),
+    "rtol": (o.Rtol, 1e-6),
+    "finite_dim": (o.FiniteDim, False),
+}
 OUTPUT: Group = {
     "out": (o.Out, None),
     "force": (o.Force, False),

@@ -95,6 +95,9 @@ RowSource = Annotated[
 Method = Annotated[str, typer.Option(help="auto, gaussian, dense, quadrature, rows or exact.", rich_help_panel=_RUN)]
 Quantity = Annotated[str, typer.Option(help="excess_risk, distance or grad_norm.", rich_help_panel=_RUN)]
 Rtol = Annotated[float, typer.Option(help="Relative tolerance.", rich_help_panel=_RUN)]
+FiniteDim = Annotated[
+    bool, typer.Option("--finite-dim", help="Add what is of order 1/dim (sgd, signsgd).", rich_help_panel=_RUN)
+]
 
 Out = Annotated[
     Path | None, typer.Option(help="Folder for risk.png, curves.csv, summary.json.", rich_help_panel=_OUTPUT)

@@ -1,6 +1,7 @@
 """``signscope reproduce NAME``: a published figure or table again, with a verdict."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,17 +24,24 @@ Force = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print report.json and nothing else.", rich_help_panel=_OUTPUT)]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.", rich_help_panel=_OUTPUT)]
-Size = Annotated[str, typer.Option(help="full, or small: seconds, to see that it runs.", rich_help_panel=_RUN)]
+Size = Annotated[
+    str, typer.Option(help="full, small (seconds, to see that it runs) or, of some, published.", rich_help_panel=_RUN)
+]
 Seed = Annotated[int, typer.Option(help="First seed.", rich_help_panel=_RUN)]
 Data = Annotated[
     str | None,
     typer.Option(
-        help="digits, shakespeare, cifar10:PATH, fashion_mnist:PATH, imdb:PATH, separated by commas.",
+        help="digits, shakespeare, cifar10:PATH, fashion_mnist:PATH, imdb:PATH, separated by commas; for a GPT also "
+        "words, text:FILE, words:FILE, tokens:FILE.",
         rich_help_panel=_RUN,
     ),
 ]
 Model = Annotated[
-    str | None, typer.Option(help="Training: cnn, resnet20, resnet18, mlp or characters.", rich_help_panel=_RUN)
+    str | None,
+    typer.Option(
+        help="Training: cnn, resnet20, resnet18, mlp, characters; a GPT: gpt-tiny, gpt-small, gpt2.",
+        rich_help_panel=_RUN,
+    ),
 ]
 Augment = Annotated[
     bool, typer.Option("--augment", help="Training: crop and mirror images at random.", rich_help_panel=_RUN)
@@ -41,6 +49,9 @@ Augment = Annotated[
 Device = Annotated[str | None, typer.Option(help="Training: cpu, cuda, ...", rich_help_panel=_RUN)]
 Epochs = Annotated[float | None, typer.Option(help="Training: budget in passes.", rich_help_panel=_RUN)]
 BatchSize = Annotated[int | None, typer.Option(help="Training: rows per mini-batch.", rich_help_panel=_RUN)]
+MicroBatch = Annotated[int | None, typer.Option(help="Training: rows evaluated at once.", rich_help_panel=_RUN)]
+Precision = Annotated[str | None, typer.Option(help="Training: float32 or bfloat16.", rich_help_panel=_RUN)]
+Compile = Annotated[bool, typer.Option("--compile", help="Training: use torch.compile.", rich_help_panel=_RUN)]
 Dim = Annotated[int | None, typer.Option(help="Risk curves: number of coordinates.", rich_help_panel=_RUN)]
 NumRuns = Annotated[int | None, typer.Option(help="Risk curves: simulated runs.", rich_help_panel=_RUN)]
 NumSeeds = Annotated[int | None, typer.Option(help="Training: seeds of every configuration.", rich_help_panel=_RUN)]
@@ -55,6 +66,9 @@ def reproduce_figure(
     device: Device = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
+    micro_batch: MicroBatch = None,
+    precision: Precision = None,
+    compiled: Compile = False,
     num_seeds: NumSeeds = None,
     dim: Dim = None,
     num_runs: NumRuns = None,
@@ -66,7 +80,8 @@ def reproduce_figure(
 ) -> None:
     """Run a published figure or table again and say whether it matched.
 
-    A training experiment that was stopped continues where it was when called again with the same folder.
+    A training experiment that was stopped continues where it was when called again with the same folder; under
+    torchrun its processes share every mini-batch (the tao2026 ones).
     """
     with guarded("reproduce", debug=debug):
         from signscope.reproduce import run_figure
@@ -81,6 +96,9 @@ def reproduce_figure(
             "device": device,
             "epochs": epochs,
             "batch_size": batch_size,
+            "micro_batch": micro_batch,
+            "precision": precision,
+            "compiled": compiled or None,
             "num_seeds": num_seeds,
             "dim": dim,
             "num_runs": num_runs,
@@ -88,7 +106,8 @@ def reproduce_figure(
         options: dict[str, Any] = {key: value for key, value in typed.items() if value is not None}
         folder = Path("results") / name if out is None else out
         report = run_figure(name, out=folder, size=size, seed=seed, force=force, progress=True, **options)
-        _show(report, as_json=as_json)
+        if os.environ.get("RANK", "0") == "0":  # under torchrun the first process speaks
+            _show(report, as_json=as_json)
 
 
 def _list(*, as_json: bool) -> None:

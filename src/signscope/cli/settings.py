@@ -157,7 +157,7 @@ KINDS: dict[str, Callable[[str, Any], Any]] = {
         ("optimizer", "data", "target", "features", "scale", "problem", "spectrum", "cov", "noise", "start"), text
     ),
     **dict.fromkeys(("dtype", "device", "rows", "method", "quantity", "random_features"), text),
-    **dict.fromkeys(("center", "rotated"), flag),
+    **dict.fromkeys(("center", "rotated", "finite_dim"), flag),
     **dict.fromkeys(("dim", "num_runs", "seed", "batch_size"), whole),
     **dict.fromkeys(("horizon", "ridge", "rtol"), number),
     "optimizers": names,

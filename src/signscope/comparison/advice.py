@@ -8,10 +8,10 @@ import torch
 
 from signscope._core import checks
 from signscope._core.errors import InvalidInput
-from signscope.bounds.ratios import noisy_range
+from signscope.bounds.ratios import aligned_ratio, curvature_ratio, noisy_range
 from signscope.comparison.advice_text import calls_sentence, noise_reasons, phase_sentence, rate_rule, ratio_reasons
 from signscope.comparison.lr_moves import matching_lr
-from signscope.comparison.speed_ratios import Calls, aligned_ratio, noiseless_ratio, predicted_calls
+from signscope.comparison.speed_ratios import Calls, predicted_calls
 from signscope.measure.noise_report import NoiseReport
 from signscope.measure.smoothness_report import SmoothnessReport
 from signscope.measure.snr import Phases
@@ -133,7 +133,7 @@ def advise(
     plain_ratio, calls = math.nan, Calls()
     if smoothness is not None:
         aligned, root, level = _paired(report, smoothness)
-        plain_ratio = noiseless_ratio(smoothness.dim, l2=smoothness.largest_eigenvalue, linf=smoothness.linf)
+        plain_ratio = curvature_ratio(smoothness.dim, l2=smoothness.largest_eigenvalue, linf=smoothness.linf)
         calls = predicted_calls(
             accuracy=target,
             gap=left,
@@ -189,7 +189,9 @@ def _paired(report: NoiseReport, smoothness: SmoothnessReport) -> tuple[float, f
         curved = torch.tensor([layer.diagonal_l1 / layer.dim for layer in smoothness.layers], dtype=torch.float64)
         weight = torch.tensor([float(dim) for dim, _ in sizes], dtype=torch.float64)
         level = "layers"
-    return aligned_ratio(sigma, curved, weight), float((weight * sigma * curved.sqrt()).sum()), level
+    known = float((weight * sigma).sum()) > 0 and float((weight * curved).sum()) > 0
+    ratio = aligned_ratio(sigma.tolist(), curved.tolist(), weight=weight.tolist()) if known else math.nan
+    return ratio, float((weight * sigma * curved.sqrt()).sum()), level
 
 
 def _verdict(report: NoiseReport, phase: int, aligned: float, graded: float) -> Verdict:

@@ -1,34 +1,9 @@
-"""How a learning rate moves with the batch size, and from SGD to signs: rules of the SDE limits."""
+"""Rate of signSGD that belongs to one of SGD, by their losses in the long run."""
 
 import math
-from typing import Literal
 
 from signscope._core import checks
 from signscope._core.equations import equation
-
-Kind = Literal["sgd", "signsgd", "adam"]
-
-
-@equation("compagnoni2024", "batch-size scaling of the learning rate")
-def moved_lr(optimizer: Kind, lr: float, *, batch_size: float, new_batch_size: float) -> float:
-    r"""Learning rate that keeps the loss as a function of samples seen, where noise dominates.
-
-    SGD: $\eta' = \delta\eta$; signSGD, Signum, Adam: $\eta' = \sqrt\delta\,\eta$ with $\delta$ new over old batch.
-    Decoupled weight decay of the latter moves by $\sqrt\delta$ as well, and $1 - \beta_j$ of Adam by $\delta$.
-
-    Args:
-        optimizer: "sgd", "signsgd" or "adam".
-        lr: At the old batch size.
-        batch_size: Old.
-        new_batch_size: New.
-    """
-    checks.one_of("moved_lr", "optimizer", optimizer, ("sgd", "signsgd", "adam"))
-    old, new = (
-        checks.positive("moved_lr", name, value)
-        for name, value in (("batch_size", batch_size), ("new_batch_size", new_batch_size))
-    )
-    factor = new / old
-    return checks.positive("moved_lr", "lr", lr) * (factor if optimizer == "sgd" else math.sqrt(factor))
 
 
 @equation("compagnoni2024", "equal asymptotic losses of SGD, SignSGD and Adam")

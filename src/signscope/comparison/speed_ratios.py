@@ -1,39 +1,9 @@
-"""Ratios of the gradient calls of SGD and signSGD by their bounds: what measurements say of them."""
+"""Gradient calls of SGD and signSGD by their bounds, from measured constants that need not fit one problem."""
 
 import math
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from signscope._core.equations import equation
-
-
-@equation("signscope", "alignment-aware ratio")
-def aligned_ratio(sigma: Tensor, curvature: Tensor, weight: Tensor) -> float:
-    r"""Ratio of the two upper bounds of a separable loss when noise dominates.
-
-    $$ R_{diag} = \frac{d\,(\sum_i \sigma_i\sqrt{L_i})^2}{\sigma_1^2 \sum_i L_i} \le \frac1\phi $$
-
-    Equality where L_i ~ sigma_i^2, 1 for uniform L_i, below 1 where curvature sits on quiet coordinates.
-
-    Args:
-        sigma: Noise of coordinates (or of groups of them), shape (k,).
-        curvature: L_i = |H_ii| of one coordinate of each, shape (k,).
-        weight: Coordinates that each entry stands for, shape (k,).
-
-    Returns:
-        The ratio; NaN without noise or curvature.
-    """
-    noise, total = float((weight * sigma).sum()), float((weight * curvature).sum())
-    if not (noise > 0 and total > 0):
-        return math.nan
-    return float(weight.sum()) * float((weight * sigma * curvature.sqrt()).sum()) ** 2 / (noise**2 * total)
-
-
-@equation("tao2026", "ratio without noise")
-def noiseless_ratio(dim: int, *, l2: float, linf: float) -> float:
-    r"""$R_0 = d L_2 / L = 1/\psi$, the ratio of the two upper bounds without noise."""
-    return dim * l2 / linf if linf > 0 else math.nan
 
 
 @dataclass(frozen=True)

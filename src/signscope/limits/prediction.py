@@ -18,6 +18,7 @@ from signscope.limits.adam_constants import reliable
 from signscope.limits.coefficients import Setting, memory_rate
 from signscope.limits.error_bar import with_spectrum
 from signscope.limits.exact import exact_sgd_risk
+from signscope.limits.finite_dimension import finite_dimension_risk
 from signscope.limits.gaussian import solve_risk
 from signscope.limits.modes import modes_of
 from signscope.limits.rows import Stream, flow, prepare
@@ -32,7 +33,11 @@ METHODS = ("auto", "gaussian", "dense", "quadrature", "rows", "exact")
 _POINTS = 201
 _LARGE_BATCH = 0.1  # of dim
 _ROWS_RTOL = 4e-3  # the flow's own modelling error is larger; a smaller tolerance would only cost time
-_EQUATIONS = {"rows": "(13.1)-(13.4)", "exact": "(4.2)"}  # the others: (4.1)
+_EQUATIONS = {
+    "rows": "(13.1)-(13.4)",
+    "exact": "(4.2)",
+    "finite_dim": "(4.1) and terms of order 1/dim",
+}  # the others: (4.1)
 
 
 def predict(
@@ -48,6 +53,7 @@ def predict(
     rtol: float = 1e-6,
     quantity: Form = "excess_risk",
     stream: Stream = "replace",
+    finite_dim: bool = False,
 ) -> Curve:
     """Predicted risk curve of ``optimizer`` on ``problem``.
 
@@ -68,6 +74,8 @@ def predict(
         quantity: ``"excess_risk"``, ``"distance"`` (squared), ``"grad_norm"`` (squared), or a symmetric matrix Q
             of shape (d, d) for E v'Qv, equation (4.3).
         stream: For method ``"rows"``: ``"replace"`` for rows drawn with replacement, ``"once"`` for one pass.
+        finite_dim: Gaussian rows at this dimension in place of the limit: SGD exactly, signSGD (batch size 1, up to
+            1,000 coordinates) with every term of order 1/dim; see `signscope.limits.finite_dimension`.
 
     Returns:
         A `Curve`. A run that the theory rules out is a curve with status undefined or unstable and a message; its
@@ -90,7 +98,7 @@ def predict(
     )
     rtol = checks.positive("predict", "rtol", rtol)
     checks.one_of("predict", "stream", stream, get_args(Stream))
-    chosen = _method(problem, setting, method, form)
+    chosen = _method(problem, setting, _at_this_dim(method, setting) if finite_dim else method, form)
     if stream == "once" and chosen != "rows":
         raise Unsupported("predict: stream 'once' is for method 'rows'; Gaussian rows are always new ones.")
     reason = "" if chosen == "rows" else undefined_reason(problem, setting)
@@ -164,6 +172,13 @@ def _method(problem: LeastSquares, setting: Setting, method: str, form: Form) ->
     return method
 
 
+def _at_this_dim(method: str, setting: Setting) -> str:
+    """The method that ``finite_dim`` stands for."""
+    if method not in ("auto", "gaussian") and not (method == "exact" and setting.optimizer == "sgd"):
+        raise Unsupported(f"predict: finite_dim is for Gaussian rows (method 'gaussian'), not for method {method!r}.")
+    return "exact" if setting.optimizer == "sgd" else "finite_dim"
+
+
 Answer = tuple[Tensor, Status, str]
 
 
@@ -193,6 +208,16 @@ def _exact(
 ) -> Answer:
     value = exact_sgd_risk(problem, schedule, grid, batch_size=setting.batch_size)
     return (value, *verdict(problem, setting, schedule, value, bool(torch.isfinite(value).all())))
+
+
+def _finite_dim(
+    problem: LeastSquares, setting: Setting, schedule: Schedule, grid: Tensor, rtol: float, quantity: Form
+) -> Answer:
+    found = finite_dimension_risk(problem, setting, schedule, grid, quantity=quantity)
+    status, message = verdict(problem, setting, schedule, found.value, bool(torch.isfinite(found.value).all()))
+    if status == "ok" and found.message:
+        return found.value, "inaccurate", found.message
+    return found.value, status, message
 
 
 def _rows(
@@ -237,6 +262,7 @@ _SOLVERS = {
     "dense": partial(_gaussian, method="dense"),
     "quadrature": partial(_gaussian, method="quadrature"),
     "exact": _exact,
+    "finite_dim": _finite_dim,
 }
 
 

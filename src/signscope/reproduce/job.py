@@ -16,11 +16,15 @@ class Job:
         method: Key of `METHODS`.
         lr: Learning rate.
         beta: Weight of the new sample; None for the method's own (or none).
-        batch_size: Rows per mini-batch.
+        batch_size: Rows per mini-batch, over all processes.
         epochs: Budget: passes over the training rows, counted in gradient calls.
         points: Measurements after the first.
         seed: Of initialisation and batches; runs of different methods with one seed share both.
         augment: Whether the mini-batches are randomly cropped and mirrored.
+        decay: Share of every matrix (and kernel) taken away before each step, whatever the rate; 0 for none.
+        clip: Largest l2 norm of the gradient; None for no clipping.
+        precision: "float32", or "bfloat16": autocast of losses and gradients.
+        probes: Batches on which the noise is measured at every point; 0 leaves it out.
     """
 
     data: str
@@ -34,6 +38,10 @@ class Job:
     points: int
     seed: int
     augment: bool = False
+    decay: float = 0.0
+    clip: float | None = None
+    precision: str = "float32"
+    probes: int = 0
 
     @property
     def period(self) -> int:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from signscope._core.errors import InvalidInput
 from signscope.reproduce.datasets import CONTEXT, Dataset
+from signscope.reproduce.transformers import NextToken, PatchTransformer, TinyTransformer
 
 DEFAULTS = {"images": "cnn", "features": "mlp", "characters": "characters"}
 
@@ -56,7 +57,7 @@ def build(model: str | None, data: Dataset, *, seed: int) -> nn.Module:
     """A freshly initialised network; the global random state is left alone.
 
     Args:
-        model: "cnn", "resnet20", "resnet18", "mlp" or "characters"; None takes the one for the kind of data.
+        model: A key of `NETWORKS`; None takes the one for the kind of data.
         data: Its shapes set input and output.
         seed: Of the initialisation.
 
@@ -111,6 +112,43 @@ def _resnet(data: Dataset, *, widths: tuple[int, ...], blocks: int, project: boo
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, data.num_classes))
 
 
+def small_resnet(data: Dataset) -> nn.Module:
+    """A strided stem and two residual blocks of 8 and 16 channels: 4,962 weights on digits."""
+    stem = nn.Conv2d(data.train_x.shape[1], 8, 3, 2, 1, bias=False)
+    blocks = (Block(8, 8, stride=1, project=False), Block(8, 16, stride=2, project=False))
+    return nn.Sequential(
+        stem,
+        nn.GroupNorm(2, 8),
+        nn.ReLU(),
+        *blocks,
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(16, data.num_classes),
+    )
+
+
+def image_mlp(data: Dataset) -> nn.Module:
+    """Pixels, one hidden layer of 32 with GELU: 2,410 weights on digits."""
+    pixels = data.train_x[0].numel()
+    return nn.Sequential(nn.Flatten(), nn.Linear(pixels, 32), nn.GELU(), nn.Linear(32, data.num_classes))
+
+
+def patch_transformer(data: Dataset) -> nn.Module:
+    """One block on 16 patches of width 16: 3,818 weights on digits."""
+    channels, height, width = data.train_x.shape[1:]
+    return PatchTransformer((channels, height, width), data.num_classes)
+
+
+def character_transformer(data: Dataset) -> nn.Module:
+    """Two causal blocks of width 32 on the last characters."""
+    return NextToken(TinyTransformer(data.num_classes, context=CONTEXT))
+
+
+def transformer_160m(data: Dataset) -> nn.Module:
+    """A decoder of 12 blocks of width 768, 50,304 tokens, context 2,048: 163,895,808 weights for any text."""
+    return NextToken(TinyTransformer(max(50_304, data.num_classes), dim=768, depth=12, heads=12, context=2_048))
+
+
 def mlp(data: Dataset) -> nn.Module:
     """One hidden layer of 32."""
     return nn.Sequential(nn.Linear(data.train_x.shape[1], 32), nn.ReLU(), nn.Linear(32, data.num_classes))
@@ -125,5 +163,10 @@ NETWORKS: dict[str, tuple[str | None, Callable[[Dataset], nn.Module]]] = {
     "resnet20": ("images", resnet20),
     "resnet18": ("images", resnet18),
     "mlp": ("features", mlp),
+    "small_resnet": ("images", small_resnet),
+    "image_mlp": ("images", image_mlp),
+    "patch_transformer": ("images", patch_transformer),
+    "transformer": ("characters", character_transformer),
+    "transformer_160m": ("characters", transformer_160m),
     "characters": ("characters", lambda data: CharacterModel(data.num_classes)),
 }

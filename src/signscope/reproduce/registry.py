@@ -7,8 +7,10 @@ from typing import Any
 from signscope._core import checks
 from signscope._core.errors import InvalidInput
 from signscope.reproduce.compagnoni2024 import FIGURES as _COMPAGNONI2024
+from signscope.reproduce.distributed import FIGURES as _DISTRIBUTED
 from signscope.reproduce.entry import Figure
 from signscope.reproduce.report import Report
+from signscope.reproduce.tao2026 import FIGURES as _TAO2026
 from signscope.reproduce.xiao2024 import FIGURES as _XIAO2024
 
 _JIANG2024 = (
@@ -27,7 +29,7 @@ _JIANG2024 = (
         "training:jiang2024_training",
     ),
 )
-FIGURES = {figure.name: figure for figure in (*_XIAO2024, *_JIANG2024, *_COMPAGNONI2024)}
+FIGURES = {figure.name: figure for figure in (*_XIAO2024, *_JIANG2024, *_DISTRIBUTED, *_COMPAGNONI2024, *_TAO2026)}
 
 
 def run_figure(name: str, *, out: str | Path | None = None, **options: Any) -> Report:

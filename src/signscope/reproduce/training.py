@@ -1,28 +1,25 @@
 """``jiang2024-training``: sign methods with variance reduction against their rivals in real training."""
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from signscope._core import checks
 from signscope._core.errors import InvalidInput
 from signscope._core.progress import Meter, as_meter
 from signscope.reproduce.datasets import Dataset, load
 from signscope.reproduce.job import Job
-from signscope.reproduce.methods import METHODS
+from signscope.reproduce.machine import Machine, machine_for
+from signscope.reproduce.methods import METHODS, VARIANCE_REDUCTION
 from signscope.reproduce.networks import DEFAULTS, build
 from signscope.reproduce.report import Report, prepare, write
 from signscope.reproduce.store import Store
-from signscope.reproduce.training_run import train
+from signscope.reproduce.sweep_runs import RUNS, run_missing, store_in
 from signscope.reproduce.training_summary import Experiment, best_rate, claims, details, verdict
 
 NAME = "jiang2024-training"
-RUNS, BEGUN = "runs.csv", "unfinished.pt"
 FILES = ("training.png", "ablation.png", "table.csv", "report.json")
 BUNDLED = "digits,shakespeare"
 
@@ -103,25 +100,23 @@ def jiang2024_training(
     chosen = SIZES[checks.one_of(NAME, "size", size, SIZES)]
     chosen = replace(chosen, num_seeds=_whole("num_seeds", num_seeds, chosen.num_seeds))
     seeds = [checks.integer(NAME, "seed", seed, minimum=0) + k for k in range(chosen.num_seeds)]
-    tasks = [
-        _task(
-            spec.strip(),
-            chosen,
-            model=model,
-            augment=augment,
-            device=device,
-            epochs=epochs,
-            batch_size=batch_size,
-            seeds=seeds,
-        )
-        for spec in data.split(",")
-    ]
     folder = prepare(out, names=(), force=True, who=NAME)
-    if folder is not None and force:
-        for name in (RUNS, BEGUN):
-            (folder / name).unlink(missing_ok=True)
-    store = Store(None if folder is None else folder / RUNS)
-    experiments = run_all(tasks, store, chosen, device=device, meter=as_meter(progress, NAME))
+    with machine_for(NAME, device) as machine:
+        tasks = [
+            _task(
+                spec.strip(),
+                chosen,
+                model=model,
+                augment=augment,
+                device=device,
+                epochs=epochs,
+                batch_size=batch_size,
+                seeds=seeds,
+            )
+            for spec in data.split(",")
+        ]
+        store = store_in(folder, machine=machine, force=force)
+        experiments = run_all(tasks, store, chosen, machine=machine, meter=as_meter(progress, NAME))
     found = claims(experiments, store)
     table = details(experiments, store)
     report = _report(found, table, folder, {"data": data, "size": size, "seeds": seeds, **asdict(chosen)}, started)
@@ -176,35 +171,23 @@ class Task:
         ]
 
 
-def run_all(tasks: Sequence[Task], store: Store, size: Size, *, device: str, meter: Meter) -> list[Experiment]:
+def run_all(tasks: Sequence[Task], store: Store, size: Size, *, machine: Machine, meter: Meter) -> list[Experiment]:
     """Runs what the store does not hold yet; the comparison of every task, then the ablation of the first."""
-    plans = [(task, [job for method in METHODS for job in task.sweep(method, size.num_rates)]) for task in tasks]
+    plans = [(task, [job for m in VARIANCE_REDUCTION for job in task.sweep(m, size.num_rates)]) for task in tasks]
     count = len(size.betas) * len(size.batch_factors) * len(tasks[0].seeds)
     total, done = sum(len(jobs) for _, jobs in plans) + count, 0
     try:
-        with _one_thread(device):
-            for task, jobs in plans:
-                done = _run(task, jobs, store, device, meter, done, total)
-            task, jobs = plans[0]
-            best = best_rate([job for job in jobs if job.method == "ssvr"], store)
-            extra = task.ablation(best.lr, size)
-            _run(task, extra, store, device, meter, done, total)
+        for task, jobs in plans:
+            run_missing(jobs, task.data, store, machine=machine, meter=meter, span=(done / total, len(jobs) / total))
+            done += len(jobs)
+        task, jobs = plans[0]
+        best = best_rate([job for job in jobs if job.method == "ssvr"], store)
+        extra = task.ablation(best.lr, size)
+        run_missing(extra, task.data, store, machine=machine, meter=meter, span=(done / total, count / total))
     finally:
         meter.close()
     found = [Experiment("comparison", task.data.source, jobs) for task, jobs in plans]
     return [*found, Experiment("ablation", tasks[0].data.source, extra)]
-
-
-def _run(task: Task, jobs: Sequence[Job], store: Store, device: str, meter: Meter, done: int, total: int) -> int:
-    begun = None if store.path is None else store.path.with_name(BEGUN)
-    for job in jobs:
-        if job not in store:
-            store.add(job, train(job, task.data, device=device, unfinished=begun))
-            if begun is not None:
-                begun.unlink(missing_ok=True)
-        done += 1
-        meter.update(done / total, f"{job.data} {job.method} lr {job.lr:g} seed {job.seed}")
-    return done
 
 
 def _task(
@@ -243,15 +226,7 @@ def _task(
         seed=0,
         augment=augment,
     )
-    return Task(_moved(data, device), base, seeds)
-
-
-def _moved(data: Dataset, device: str) -> Dataset:
-    try:
-        return data.to(device)
-    except (RuntimeError, AssertionError) as error:
-        first = str(error).splitlines()[0]
-        raise InvalidInput(f"{NAME}: `device` {device!r} cannot be used ({first}).") from None
+    return Task(data.to(device), base, seeds)
 
 
 def _report(
@@ -275,15 +250,3 @@ def _report(
 
 def _whole(name: str, value: int | None, default: int) -> int:
     return default if value is None else checks.integer(NAME, name, value, minimum=1)
-
-
-@contextmanager
-def _one_thread(device: str) -> Iterator[None]:
-    """Small networks on the CPU run faster on one thread, and independently of the number of cores."""
-    before = torch.get_num_threads()
-    if torch.device(device).type == "cpu":
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from signscope.reproduce.job import Job
-from signscope.reproduce.methods import METHODS
+from signscope.reproduce.methods import METHODS, VARIANCE_REDUCTION, beta_of
 from signscope.reproduce.store import Store
 from signscope.reproduce.training_summary import Experiment, best_rate, final, seeds_of
 
@@ -32,7 +32,7 @@ def draw_training(experiments: Sequence[Experiment], store: Store) -> "Figure":
     axes = figure.subplots(len(shown), 3, squeeze=False)
     for row, experiment in zip(axes, shown, strict=True):
         for ax, (name, label) in zip(row, PANELS.items(), strict=True):
-            for index, method in enumerate(METHODS):
+            for index, method in enumerate(VARIANCE_REDUCTION):
                 jobs = experiment.of(method)
                 _draw_curve(ax, seeds_of(best_rate(jobs, store), jobs), store, name, index)
             _dress(ax, experiment.jobs[0], name, label)
@@ -58,8 +58,8 @@ def draw_ablation(experiments: Sequence[Experiment], store: Store) -> "Figure":
     for ax, name in zip(figure.subplots(1, 2), ("train_loss", "test_accuracy"), strict=True):
         for index, batch in enumerate(sorted({job.batch_size for job in jobs})):
             part = [job for job in jobs if job.batch_size == batch]
-            betas = sorted({_beta(job) for job in part})
-            values = np.array([final([j for j in part if _beta(j) == beta], store, name) for beta in betas])
+            betas = sorted({beta_of(job) or 1.0 for job in part})
+            values = np.array([final([j for j in part if (beta_of(j) or 1.0) == beta], store, name) for beta in betas])
             mean = values.mean(1)
             bars = np.stack([mean - values.min(1), values.max(1) - mean])
             look: dict[str, Any] = {"color": COLORS[index], "marker": MARKERS[index], "mfc": "white", "ms": 5}
@@ -91,7 +91,3 @@ def _dress(ax: "Axes", job: Job, name: str, label: str) -> None:
     period = float(job.period)
     above = ax.secondary_xaxis("top", functions=(lambda x: np.multiply(x, period), lambda x: np.divide(x, period)))
     above.set_xlabel(f"gradient calls (batches of {job.batch_size})", fontsize=8.5)
-
-
-def _beta(job: Job) -> float:
-    return float(METHODS["ssvr"].beta or 1.0) if job.beta is None else job.beta

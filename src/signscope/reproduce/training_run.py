@@ -2,96 +2,149 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from signscope._core.errors import Unsupported
 from signscope._core.random import stream
 from signscope.optim import FullGradient
 from signscope.reproduce.augment import crop_and_flip
 from signscope.reproduce.datasets import Dataset
 from signscope.reproduce.job import Job
-from signscope.reproduce.methods import METHODS, Method
+from signscope.reproduce.machine import Machine
+from signscope.reproduce.methods import METHODS
 from signscope.reproduce.networks import build
 from signscope.reproduce.unfinished import INTERVAL, restore, save
 
 NUMBERS = 2**20  # numbers evaluated at once: 341 rows of CIFAR-10
-MEASURED = ("train_loss", "grad_l1", "test_accuracy")
 Batch = tuple[Tensor, Tensor]
+MakeNet = Callable[[Job, Dataset, int], nn.Module]
+Measurement = Callable[["Loop", int], dict[str, Any]]
 
 
 def train(
-    job: Job, data: Dataset, *, device: str = "cpu", unfinished: Path | None = None, interval: float = INTERVAL
+    job: Job,
+    data: Dataset,
+    *,
+    machine: Machine | None = None,
+    make_net: MakeNet | None = None,
+    measure: Measurement | None = None,
+    unfinished: Path | None = None,
+    interval: float = INTERVAL,
 ) -> list[dict[str, Any]]:
     """Measurements of one run, ``points + 1`` rows.
 
-    Each holds the gradient calls, passes and steps spent, the training loss, the l1 norm of the full gradient and
-    the test accuracy. A run that leaves the finite numbers ends with the status "diverged" and NaN afterwards.
+    Each holds the gradient calls, passes and steps spent and what ``measure`` finds: by default training loss, l1 norm
+    of the full gradient and test accuracy. A run that leaves the finite numbers ends with the status "diverged" and
+    NaN afterwards.
 
     Args:
         job: The run.
         data: The training rows of ``job`` and the test, already on the device.
-        device: Of the network.
+        machine: Where it is computed; None: one process on the CPU.
+        make_net: (job, data, seed) -> network; None: that of `build`.
+        measure: (loop, number of the measurement) -> named numbers and texts.
         unfinished: File for the state of a long run at its measurements; a run found there continues bit for bit.
         interval: Seconds between two savings.
     """
     started = saved = time.monotonic()
-    method = METHODS[job.method]
-    net = build(job.model, data, seed=int(stream(job.seed, "init").integers(2**31))).to(device)
-    loop = Loop(job, data, net, method)
-    rows = restore(unfinished, job, net, loop.optimizer, device=device)
-    rows = rows or [_measure(net, data) | {"point": 0, "calls": 0, "passes": 0.0, "steps": 0}]
+    machine, take = machine or Machine(), measure or measured_in_full
+    make = make_net or (lambda job, data, seed: build(job.model, data, seed=seed))
+    net = make(job, data, int(stream(job.seed, "init").integers(2**31))).to(machine.device)
+    loop, cost = Loop(job, data, net, machine), METHODS[job.method].cost
+    rows = restore(unfinished, job, net, loop.optimizer, device=machine.device)
+    rows = rows or [take(loop, 0) | {"point": 0, "calls": 0, "passes": 0.0, "steps": 0}]
     loop.batches = shuffled(data, job, first=rows[-1]["steps"])
     for point in range(len(rows), job.points + 1):
         calls, step, target = rows[-1]["calls"], rows[-1]["steps"], job.budget * point / job.points
-        while calls < target and calls + method.cost(step, job.period) <= job.budget:
-            calls += method.cost(step, job.period)
+        while calls < target and calls + cost(step, job.period) <= job.budget:
+            calls += cost(step, job.period)
             if not loop.step():
                 return _diverged(rows, job, time.monotonic() - started)
             step += 1
         spent = {"point": point, "calls": calls, "passes": calls / job.period, "steps": step}
-        rows.append(_measure(net, data) | spent)
-        if unfinished is not None and time.monotonic() - saved >= interval:
-            save(unfinished, job, net, loop.optimizer, rows)
+        rows.append(take(loop, point) | spent)
+        if unfinished is not None and machine.told(time.monotonic() - saved >= interval):
+            if machine.writes:
+                save(unfinished, job, net, loop.optimizer, rows)
             saved = time.monotonic()
     seconds = round(time.monotonic() - started, 3)
     return [{**row, "status": "ok", "seconds": seconds} for row in rows]
 
 
 class Loop:
-    """Network, optimizer and batches of one run, moved on by `step`."""
+    """Network, optimizer and batches of one run, moved on by `step`.
 
-    def __init__(self, job: Job, data: Dataset, net: nn.Module, method: Method) -> None:
-        self.net, self.method = net, method
+    Raises:
+        Unsupported: Decay, clipping, bfloat16, compilation or parts of a batch with a method of several gradients.
+    """
+
+    def __init__(self, job: Job, data: Dataset, net: nn.Module, machine: Machine | None = None) -> None:
+        self.job, self.data, self.net, self.method = job, data, net, METHODS[job.method]
+        self.machine = machine or Machine()
+        extra = job.decay or job.clip or job.precision != "float32" or self.machine != Machine(self.machine.device)
+        if self.method.has_closure and extra:
+            raise Unsupported(
+                f"train: {self.method.label} takes several gradients per step; decay, clipping, bfloat16, compilation, "
+                "micro-batches and several processes are for methods with one."
+            )
+        self.forward = torch.compile(net) if self.machine.compiled else net
+        self.params = list(net.parameters())
+        self.matrices = [param for param in self.params if param.ndim > 1]
         self.batches = shuffled(data, job)
         full = FullGradient(chunks(data.train_x, data.train_y), self.loss)
-        beta = method.beta if job.beta is None else job.beta
-        self.optimizer = method.make(net, job.lr, beta, job.period, full)
+        self.optimizer = self.method.make(net, job, full)
 
     def loss(self, batch: Batch) -> Tensor:
-        """Mean cross entropy of a batch, with its graph."""
-        return nn.functional.cross_entropy(self.net(batch[0]), batch[1])
+        """Mean cross entropy of a batch (over rows, and positions where every one has a class), with its graph."""
+        return self.scored(batch)[0]
+
+    def scored(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Loss of a batch and its scores (rows, ..., classes)."""
+        kind = torch.device(self.machine.device).type
+        with torch.autocast(kind, torch.bfloat16, enabled=self.job.precision == "bfloat16"):
+            scores = self.forward(batch[0])
+            return nn.functional.cross_entropy(scores.flatten(0, -2), batch[1].flatten()), scores
 
     def step(self) -> bool:
         """One step on the next batch; whether its loss is finite."""
         batch = next(self.batches)
-
-        def closure() -> Tensor:
-            self.optimizer.zero_grad()
-            loss = self.loss(batch)
-            loss.backward()
-            return loss
-
         if self.method.has_closure:
+
+            def closure() -> Tensor:
+                self.optimizer.zero_grad()
+                loss = self.loss(batch)
+                loss.backward()
+                return loss
+
             take: Any = self.optimizer.step  # torch's own signature wants closures that return floats
-            loss = take(closure)
-        else:
-            loss = closure().detach()
-            self.optimizer.step()
+            return math.isfinite(take(closure))
+        loss = self.gradient(batch)
+        with torch.no_grad():
+            if self.job.clip is not None:
+                nn.utils.clip_grad_norm_(self.params, self.job.clip)
+            for matrix in self.matrices if self.job.decay else []:
+                matrix.mul_(1 - self.job.decay)
+        self.optimizer.step()
         return math.isfinite(loss)
+
+    def gradient(self, batch: Batch) -> float:
+        """Gradient of the mean loss of a batch, over micro-batches and processes; that loss."""
+        self.optimizer.zero_grad()
+        x, y = (self.machine.share(part) for part in batch)
+        whole, most = len(x), self.machine.micro_batch or len(x)
+        total = x.new_zeros((), dtype=torch.float32)
+        for part in zip(x.split(most), y.split(most), strict=True):
+            loss = self.loss(part)
+            share = loss * (len(part[0]) / whole) if whole > most else loss
+            share.backward()
+            total += share.detach()
+        self.machine.average_([total, *(p.grad for p in self.params if p.grad is not None)])
+        return float(total)
 
 
 def shuffled(data: Dataset, job: Job, *, first: int = 0) -> Iterator[Batch]:
@@ -118,12 +171,13 @@ def chunks(x: Tensor, y: Tensor) -> list[Batch]:
     return list(zip(x.split(rows), y.split(rows), strict=True))
 
 
-def _measure(net: nn.Module, data: Dataset) -> dict[str, Any]:
-    params = list(net.parameters())
-    total, sums = 0.0, [torch.zeros_like(p) for p in params]
+def measured_in_full(loop: Loop, point: int) -> dict[str, Any]:
+    """Loss and l1 norm of the gradient over all training rows, and the test accuracy."""
+    net, data = loop.net, loop.data
+    total, sums = 0.0, [torch.zeros_like(p) for p in loop.params]
     for x, y in chunks(data.train_x, data.train_y):
         loss = nn.functional.cross_entropy(net(x), y, reduction="sum")
-        for part, grad in zip(sums, torch.autograd.grad(loss, params), strict=True):
+        for part, grad in zip(sums, torch.autograd.grad(loss, loop.params), strict=True):
             part += grad
         total += float(loss.detach())
     count = len(data.train_x)
@@ -137,11 +191,7 @@ def _measure(net: nn.Module, data: Dataset) -> dict[str, Any]:
 
 
 def _diverged(rows: list[dict[str, Any]], job: Job, seconds: float) -> list[dict[str, Any]]:
-    nothing = {
-        "calls": job.budget,
-        "passes": job.epochs,
-        "steps": -1,
-        **dict.fromkeys(MEASURED, math.nan),
-    }
-    rows = rows + [{"point": point, **nothing} for point in range(len(rows), job.points + 1)]
+    empty = {name: "" if isinstance(value, str) else math.nan for name, value in rows[0].items()}
+    nothing = {**empty, "calls": job.budget, "passes": job.epochs, "steps": -1}
+    rows = rows + [{**nothing, "point": point} for point in range(len(rows), job.points + 1)]
     return [{**row, "status": "diverged", "seconds": round(seconds, 3)} for row in rows]

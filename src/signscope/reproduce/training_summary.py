@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from signscope.reproduce.job import Job
-from signscope.reproduce.methods import METHODS
+from signscope.reproduce.methods import METHODS, beta_of
 from signscope.reproduce.report import Verdict
-from signscope.reproduce.store import Store
-from signscope.reproduce.training_run import MEASURED
+from signscope.reproduce.store import MEASURED, Store
 
 CHALLENGERS = ("ssvr", "ssvr_fs")
 RIVALS = ("signsgd", "signum", "signsvrg")
@@ -38,15 +37,21 @@ class Experiment:
         return [job for job in self.jobs if job.method == method]
 
 
-def best_rate(jobs: Sequence[Job], store: Store) -> Job:
-    """A job with the learning rate whose mean final training loss over seeds is smallest; its seed is the first.
+def best_rate(jobs: Sequence[Job], store: Store, *, name: str = "train_loss") -> Job:
+    """A job with the learning rate whose mean final ``name`` over seeds is smallest; its seed is the first.
 
     Rates at which a run diverged come last.
     """
     rates = sorted({job.lr for job in jobs})
-    losses = [np.mean(final([job for job in jobs if job.lr == lr], store, "train_loss")) for lr in rates]
+    losses = [np.mean(final([job for job in jobs if job.lr == lr], store, name)) for lr in rates]
     best = rates[int(np.argmin(np.nan_to_num(np.array(losses), nan=math.inf, posinf=math.inf)))]
     return next(job for job in jobs if job.lr == best)
+
+
+def at_edge(job: Job, jobs: Sequence[Job]) -> bool:
+    """Whether a rate is the smallest or the largest of several that were tried."""
+    rates = {other.lr for other in jobs}
+    return len(rates) > 1 and job.lr in (min(rates), max(rates))
 
 
 def final(jobs: Sequence[Job], store: Store, name: str) -> np.ndarray:
@@ -65,14 +70,13 @@ def details(experiments: Sequence[Experiment], store: Store) -> list[dict[str, A
     for experiment in experiments:
         for group in _groups(experiment.jobs):
             job, same = group[0], experiment.of(group[0].method)
-            rates = sorted({other.lr for other in same})
             row: dict[str, Any] = {
                 "experiment": experiment.kind,
                 "data": job.data,
                 "model": job.model,
                 "method": job.method,
                 "lr": job.lr,
-                "beta": METHODS[job.method].beta if job.beta is None else job.beta,
+                "beta": beta_of(job),
                 "batch_size": job.batch_size,
                 "budget_calls": job.budget,
                 "calls": int(final(group, store, "calls")[0]),
@@ -85,7 +89,7 @@ def details(experiments: Sequence[Experiment], store: Store) -> list[dict[str, A
                 row |= {name: values.mean(), f"{name}_std": values.std(ddof=1) if len(values) > 1 else math.nan}
             if experiment.kind == "comparison":
                 is_best = best_rate(same, store).lr == job.lr
-                row |= {"best_lr": is_best, "at_edge": is_best and len(rates) > 1 and job.lr in (rates[0], rates[-1])}
+                row |= {"best_lr": is_best, "at_edge": is_best and at_edge(job, same)}
             rows.append(row)
     return rows
 

@@ -2,5 +2,6 @@
 
 from signscope.sdes.moments.oracle import expected
 from signscope.sdes.solving import solve
+from signscope.sdes.streaming import streaming_paths
 
-__all__ = ["expected", "solve"]
+__all__ = ["expected", "solve", "streaming_paths"]

@@ -8,7 +8,7 @@ from torch import Tensor
 from signscope._core.equations import equation
 from signscope.integrate.equation import Spread
 from signscope.sdes.second_moment import SecondMoment
-from signscope.sdes.setting import Setting, along_flow
+from signscope.sdes.setting import Setting, second_order_drift
 
 
 @equation("compagnoni2024", "SDE of Adam(W)")
@@ -85,16 +85,15 @@ class AdamEquation:
         """``b + lr (G - (grad b) b / 2)``, G what the new averages add to the step."""
         s = self.setting
 
-        def drift(y: Tensor) -> Tensor:
-            gradient, spread = s.loss.grad(y[0]), s.noise.variance(y[0], time)
+        def drift(y: Tensor, when: float) -> Tensor:
+            gradient, spread = s.loss.grad(y[0]), s.noise.variance(y[0], when)
             root = self.second.floor(y[2], spread, 1.0).sqrt() + s.eps
-            moves = -y[1] / root - s.weight_decay * y[0]
+            moves = (-y[1] / root - s.weight_decay * y[0]) * s.u(when)
             return torch.stack([moves, s.rho1 * (gradient - y[1]), s.rho2 * (gradient.square() + spread - y[2])])
 
-        value, turned = along_flow(drift, state)
+        corrected = second_order_drift(s, drift, state, time)
         root = self.second.floor(state[2], variance, 1.0).sqrt()
         change = s.rho2 * (grad.square() + variance - state[2])
         extra = state[1] * change / (2 * root * (root + s.eps).square()) - s.rho1 * (grad - state[1]) / (root + s.eps)
-        corrected = torch.add(value, turned, alpha=-0.5 * s.lr)
-        corrected[0] += s.lr * extra
+        corrected[0] += s.lr * s.u(time) * extra
         return corrected

@@ -8,7 +8,7 @@ from torch import Tensor
 from signscope._core.equations import equation
 from signscope.integrate.equation import Spread
 from signscope.sdes.second_moment import SecondMoment
-from signscope.sdes.setting import Setting, along_flow
+from signscope.sdes.setting import Setting, second_order_drift
 
 
 @equation("compagnoni2024", "SDE of RMSprop(W)")
@@ -58,16 +58,16 @@ class RmspropEquation:
     @equation("signscope", "second-order drift of RMSprop")
     def _corrected(self, state: Tensor, grad: Tensor, variance: Tensor, time: float) -> Tensor:
         """``b + lr (G - (grad b) b / 2)``, G the part of the step that the new V takes from its own gradient."""
-        s = self.setting
+        s, rho = self.setting, self.setting.rho2
 
-        def drift(y: Tensor) -> Tensor:
-            gradient, spread = s.loss.grad(y[0]), s.noise.variance(y[0], time)
+        def drift(y: Tensor, when: float) -> Tensor:
+            gradient, spread = s.loss.grad(y[0]), s.noise.variance(y[0], when)
             root = self.second.floor(y[1], spread, 1.0).sqrt() + s.eps
-            return torch.stack([-gradient / root - s.weight_decay * y[0], s.rho2 * (gradient.square() + spread - y[1])])
+            moves = (-gradient / root - s.weight_decay * y[0]) * s.u(when)
+            return torch.stack([moves, rho * (gradient.square() + spread - y[1])])
 
-        value, turned = along_flow(drift, state)
+        corrected = second_order_drift(s, drift, state, time)
         root = self.second.floor(state[1], variance, 1.0).sqrt()
-        extra = s.rho2 * grad * (grad.square() + 3 * variance - state[1]) / (2 * root * (root + s.eps).square())
-        corrected = torch.add(value, turned, alpha=-0.5 * s.lr)
-        corrected[0] += s.lr * extra
+        extra = rho * grad * (grad.square() + 3 * variance - state[1]) / (2 * root * (root + s.eps).square())
+        corrected[0] += s.lr * s.u(time) * extra
         return corrected

@@ -2,19 +2,19 @@
 
 import math
 
-import torch
 from torch import Tensor
 
 from signscope._core.equations import equation
 from signscope.integrate.equation import Spread
-from signscope.sdes.setting import Setting, along_flow
+from signscope.sdes.setting import Setting, second_order_drift
 
 
 @equation("compagnoni2024", "SDE of SGD")
 class SgdEquation:
     r"""$dX = -u(\nabla f + \theta X)\,dt - u\sqrt\eta\, \Sigma^{1/2} dW$.
 
-    Order 2 subtracts (eta/2)(grad b) b from the drift b: f becomes f + (eta/4)|grad f|^2.
+    Order 2 subtracts (eta/2)(grad b) b from the drift b: f becomes f + (eta/4)|grad f|^2. Under a
+    schedule see `second_order_drift`.
     """
 
     is_diagonal: bool
@@ -27,11 +27,12 @@ class SgdEquation:
         """Drift and diffusion at positions (num_paths, dim)."""
         s, u = self.setting, self.setting.u(time)
         size = -math.sqrt(s.lr) * u
-        return u * self._drift(state), lambda normals: s.noise.coloured(normals, state, time) * size
+        drift = u * self._drift(state) if s.order == 1 else second_order_drift(s, self._scheduled, state, time)
+        return drift, lambda normals: s.noise.coloured(normals, state, time) * size
 
     def _drift(self, points: Tensor) -> Tensor:
+        return self.setting.decayed(-self.setting.loss.grad(points), points)
+
+    def _scheduled(self, points: Tensor, time: float) -> Tensor:
         s = self.setting
-        if s.order == 1:
-            return s.decayed(-s.loss.grad(points), points)
-        value, turned = along_flow(lambda x: -s.loss.grad(x) - s.weight_decay * x, points)
-        return torch.add(value, turned, alpha=-0.5 * s.lr)
+        return (-s.loss.grad(points) - s.weight_decay * points) * s.u(time)

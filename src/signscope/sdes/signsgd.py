@@ -9,7 +9,7 @@ from signscope._core.equations import equation
 from signscope.integrate.equation import DiagonalSpread, Spread
 from signscope.problems.oracle_noise import GaussianNoise
 from signscope.sdes.moments.signs import sign_covariance_matrix, sign_moments
-from signscope.sdes.setting import Setting, along_flow
+from signscope.sdes.setting import Setting, second_order_drift
 
 
 @equation("compagnoni2024", "SDE of signSGD")
@@ -38,25 +38,19 @@ class SignSgdEquation:
         grad = s.loss.grad(state)
         mean, variance = sign_moments(s.noise, grad, state, time)
         size = -math.sqrt(s.lr) * u
-        drift = (
-            s.decayed(mean.neg_() if self.is_diagonal else -mean, state)
-            if s.order == 1
-            else self._corrected(time, state)
-        )
-        drift = drift if u == 1 else drift.mul_(u)
+        if s.order == 2:
+            drift = second_order_drift(s, self._scheduled, state, time)
+        else:
+            drift = s.decayed(mean.neg_() if self.is_diagonal else -mean, state)
+            drift = drift if u == 1 else drift.mul_(u)
         if self.is_diagonal:
             return drift, DiagonalSpread(variance.sqrt_(), size)
         return drift, self._correlated(time, state, grad, mean, size)
 
-    def _corrected(self, time: float, points: Tensor) -> Tensor:
+    def _scheduled(self, points: Tensor, time: float) -> Tensor:
         s = self.setting
-
-        def drift(x: Tensor) -> Tensor:
-            ratio = s.loss.grad(x) / s.gaussian_noise().std(x, time)
-            return -torch.erf(ratio * math.sqrt(0.5)) - s.weight_decay * x
-
-        value, turned = along_flow(drift, points)
-        return torch.add(value, turned, alpha=-0.5 * s.lr)
+        ratio = s.loss.grad(points) / s.gaussian_noise().std(points, time)
+        return (-torch.erf(ratio * math.sqrt(0.5)) - s.weight_decay * points) * s.u(time)
 
     def _correlated(self, time: float, state: Tensor, grad: Tensor, mean: Tensor, size: float) -> Spread:
         noise = self.setting.noise

@@ -16,7 +16,7 @@ from signscope.integrate.ensemble import Ensemble, Recording, gather
 from signscope.integrate.equation import Equation, Step
 from signscope.integrate.euler_maruyama import euler_step, heun_step
 from signscope.integrate.run_arguments import RunArguments, run_arguments
-from signscope.integrate.weak_second_order import platen_step, trapezoid_step
+from signscope.integrate.weak_second_order import platen_step, shared_noise_step, trapezoid_step
 from signscope.sdes.adam import AdamEquation
 from signscope.sdes.rmsprop import RmspropEquation
 from signscope.sdes.setting import FORMS, Setting
@@ -39,7 +39,7 @@ def solve(
     loss: Any, start: Any, *, optimizer: str, noise: Any, lr: float, num_steps: int | None = None,
     horizon: float | None = None, betas: tuple[float, float] = (0.9, 0.999), weight_decay: float = 0.0,
     eps: float = 1e-8, schedule: Callable[[Any], Any] | None = None, form: str = "recommended", order: int = 1,
-    v_noise: bool | None = None, bias_correction: bool = True, correlated: Literal["coin", "root"] = "coin",
+    v_noise: bool | None = None, bias_correction: bool = True, correlated: Literal["coin", "root"] | None = None,
     scheme: str = "euler", substeps: int = 8, noise_substeps: int | None = None, num_paths: int = 256, seed: int = 0,
     times: Sequence[int] | None = None, observe: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
     dtype: torch.dtype | str | None = None, device: torch.device | str | None = None,
@@ -64,8 +64,9 @@ def solve(
         order: 2 adds the correction of the drift that makes the equation a second-order model.
         v_noise: Whether V fluctuates; by default in the recommended form under Gaussian noise.
         bias_correction: As torch's Adam from zero averages; False starts from the averages' stationary means.
-        correlated: Increments of signSGD under correlated noise; see `signscope.sdes.signsgd.SignSgdEquation`.
-        scheme: ``"euler"``, ``"heun"``, ``"trapezoid"`` or ``"platen"`` (diagonal noise).
+        correlated: Increments of signSGD under correlated noise, ``"coin"`` or ``"root"``; see
+            `signscope.sdes.signsgd.SignSgdEquation`. The second is the default of Platen's scheme, the first of others.
+        scheme: ``"euler"``, ``"heun"``, ``"trapezoid"`` or ``"platen"`` (weak order 2 at any size of the noise).
         substeps: Steps of the scheme per step of the optimizer: dt = lr / substeps. With one Euler step the SDE is the
             optimizer again, whatever the SDE.
         noise_substeps: Multiple of ``substeps`` at which the Brownian path is drawn: runs that share it follow the
@@ -90,7 +91,8 @@ def solve(
     Notes:
         Memory: 128 MiB for the paths in flight (further ones follow in groups) and num_times (2 dim + num_paths)
         numbers of results. Time: one gradient and about dim numbers drawn per path and substep, times the
-        evaluations of the scheme (1, 2, 3, 4).
+        evaluations of the scheme: 1, 2, 3, 4; with "platen" 2 m + 4 where each of m Brownian motions moves several
+        numbers (correlated noise, RMSprop, Adam). Order 2 holds for continuous schedules.
     """
     args = run_arguments(
         WHO, loss, start, optimizer=optimizer, noise=noise, lr=lr, num_steps=num_steps, horizon=horizon, betas=betas,
@@ -102,9 +104,10 @@ def solve(
     substeps = checks.integer(WHO, "substeps", substeps, minimum=1)
     coarsen = _coarsening(noise_substeps, substeps)
     outside = check_step(WHO, args.rule, setting, args.start, substeps=substeps)
-    equation = equation_of(args.rule, setting, correlated=checks.one_of(WHO, "correlated", correlated, _CORRELATED))
+    increments = checks.one_of(WHO, "correlated", correlated or ("root" if scheme == "platen" else "coin"), _CORRELATED)
+    equation = equation_of(args.rule, setting, correlated=increments)
     if scheme == "platen" and not equation.is_diagonal:
-        raise Unsupported(f"{WHO}: Platen's scheme is for diagonal noise; scheme='trapezoid' has its accuracy here.")
+        step = _shared(args.rule, increments)
     paths = _Paths(args, equation, step, substeps=substeps, coarsen=coarsen)
     options = {"form": form, "order": order, "v_noise": setting.v_noise, "scheme": scheme, "substeps": substeps}
     found = _run(args, paths, options, progress)
@@ -138,6 +141,15 @@ def equation_of(rule: str, setting: Setting, *, correlated: str = "coin") -> Any
     return RmspropEquation(setting) if rule == "rmsprop" else AdamEquation(setting)
 
 
+def _shared(rule: str, increments: str) -> Step:
+    """Platen's scheme where a Brownian motion moves several numbers."""
+    if rule == "signsgd" and increments == "coin":
+        raise Unsupported(
+            f"{WHO}: Platen's scheme needs a Brownian motion, which fair coins are not. Use correlated='root'."
+        )
+    return shared_noise_step
+
+
 class _Paths:
     """Positions of consecutive paths after 0, 1, 2, ... steps of the optimizer."""
 
@@ -149,6 +161,8 @@ class _Paths:
         args, equation, dt = self.args, self.equation, self.args.lr / self.substeps
         where = {"dtype": args.dtype, "device": args.device}
         normals = Normals(args.seed, "brownian", paths, width=equation.num_noises, coarsen=self.coarsen, **where)
+        areas = Normals(args.seed, "areas", paths, width=equation.num_noises, **where)
+        has_areas = self.step is shared_noise_step
         state = args.start.repeat(len(paths), 1)
         yield state
         done = 0
@@ -161,7 +175,8 @@ class _Paths:
             state = equation.begin(state)
         while True:
             for part in range(self.substeps):
-                state = self.step(equation, done * args.lr + part * dt, state, dt, normals.next())
+                drawn = torch.cat([normals.next(), areas.next()], 1) if has_areas else normals.next()
+                state = self.step(equation, done * args.lr + part * dt, state, dt, drawn)
             done += 1
             yield state if whole else state[0]
 

@@ -38,8 +38,8 @@ def check_noise(who: str, optimizer: str, setting: Setting, start: Tensor) -> No
             )
     if setting.v_noise and not noise.is_gaussian:
         raise Unsupported(f"{who}: noise in V is worked out for Gaussian gradient noise. Use v_noise=False.")
-    if setting.order == 2 and (setting.factor is not None or setting.form != "recommended"):
-        raise Unsupported(f"{who}: order 2 is worked out for the recommended form without a schedule.")
+    if setting.order == 2 and setting.form != "recommended":
+        raise Unsupported(f"{who}: order 2 is worked out for the recommended form.")
     if setting.order == 2 and signs and not noise.is_gaussian:
         raise Unsupported(f"{who}: order 2 of signSGD is worked out for Gaussian noise.")
     if setting.order == 2 and optimizer.startswith("adam") and setting.bias_correction:

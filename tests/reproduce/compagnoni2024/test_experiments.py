@@ -7,7 +7,7 @@ import torch
 
 from signscope.integrate.euler_maruyama import euler_step
 from signscope.reproduce import FIGURES, run_figure
-from signscope.reproduce.compagnoni2024 import e4, e8, e10, e13
+from signscope.reproduce.compagnoni2024 import e4, e8, e10, e12, e13
 from signscope.reproduce.compagnoni2024.sign_model import flow
 from signscope.sdes.scaling import Hyperparameters
 
@@ -30,7 +30,7 @@ def test_small_size_matches_and_writes(name, tmp_path):
 
 
 def test_every_entry_can_be_loaded():
-    assert len(NAMES) == 12
+    assert len(NAMES) == 13
     for name in NAMES:
         experiment = FIGURES[name].load()
         assert experiment.name == name
@@ -72,6 +72,26 @@ def test_variants_of_a_rule_move_one_part_each():
     assert found["decay unscaled"] == Hyperparameters(rule.lr, rule.betas, old.weight_decay, rule.eps)
     assert found["betas unscaled"].betas == old.betas
     assert found["other power of delta"].lr == pytest.approx(0.004)
+
+
+def test_a_model_that_is_off_in_high_dimension_is_seen():
+    """Teeth: late risks 20% low for the exact moments fail, at d = 240 and at d = 30; none off holds."""
+    size = e12.SIZES["full"]
+    rows = [
+        {
+            "dim": d,
+            "model": m,
+            "late": -0.2 if m == "gaussian" else 0.0,
+            "late_error": 0.01,
+            "spread": 1.2 if m == "homogenized" else 1.0,
+        }
+        for d in size.dims
+        for m in e12.MODELS
+    ]
+    assert all(claim.outcome == "holds" for claim in e12._of_dims(rows, size))
+    off = [{**r, "late": -0.2} if r["model"] == "exact" else r for r in rows]
+    assert sum(claim.outcome == "fails" for claim in e12._of_dims(off, size)) == len(size.dims)
+    assert all(claim.outcome == "holds" for claim in e12._one_steps(size))
 
 
 @pytest.mark.slow

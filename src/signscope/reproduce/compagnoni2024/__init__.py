@@ -15,8 +15,18 @@ _ENTRIES = (  # name, what it shows, duration of the full size
     ("e9", "weak order of the SDEs, without sampling", "5 seconds"),
     ("e10", "error of Euler-Maruyama and Platen with dt = lr / m, without sampling", "8 seconds"),
     ("e11", "rates that fall like 1/t, and noise that changes in time", "30 seconds"),
+    ("e12", "SignSGD on least squares: its SDEs and the limit of high dimension, from 30 to 240", "60 seconds"),
     ("e13", "probabilities of rare excursions: too small in the SDE", "3 seconds"),
 )
 FIGURES: tuple[Figure, ...] = tuple(
     Figure(f"{_PAPER}-{key}", _PAPER, title, duration, f"compagnoni2024.{key}:run") for key, title, duration in _ENTRIES
+)
+FIGURES += (
+    Figure(
+        f"{_PAPER}-networks",
+        _PAPER,
+        "MLP, CNN, ResNet and transformer on real data: their SDEs, decay under noise, the batch-size rule",
+        "6 minutes",
+        "compagnoni2024.networks:compagnoni2024_networks",
+    ),
 )

@@ -91,7 +91,7 @@ def _losses(size: Size, seed: int) -> tuple[list[Claim], Rows]:
     """Exact or closed long-run loss of every method on one problem, at noise from 0.3 to 10."""
     hessian, cov = problem(size.dim, seed)
     rows: Rows = []
-    for sigma in np.geomspace(0.3, 10, 2 * size.points + 1).tolist():
+    for sigma in np.geomspace(0.3, 100, 2 * size.points + 1).tolist():
         noise = cov * sigma**2
         std = noise.diagonal().sqrt().sum()
         lines = {"sgd": noise.trace(), "signsgd": math.sqrt(math.pi / 2) * std, "rmsprop": std, "adam": std}

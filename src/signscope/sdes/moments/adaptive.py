@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from signscope._core.equations import equation
+from signscope.sdes.moments.lyapunov import stationary_of
 
 
 @dataclass(frozen=True)
@@ -20,10 +21,10 @@ class Averaged:
 
 
 @equation("signscope", "one step of Adam(W) as a linear map for given V")
-def step_matrices(
+def step_changes(
     hessian: Tensor, precision: Tensor, setting: Averaged, *, lr: float, correction: float = 1.0
 ) -> tuple[Tensor, Tensor]:
-    """A (2d, 2d) and B (2d, d) of (x, m)' = A (x, m) + B Z.
+    """G (2d, 2d) and B (2d, d) of (x, m)' = (x, m) + G (x, m) + B Z.
 
     Args:
         hessian: H.
@@ -35,9 +36,17 @@ def step_matrices(
     eye = torch.eye(len(precision), dtype=precision.dtype)
     beta = setting.betas[0]
     scaled = torch.diag(precision * (lr / correction))
-    top = torch.cat([(1 - lr * setting.weight_decay) * eye - (1 - beta) * scaled @ hessian, -beta * scaled], 1)
-    matrix = torch.cat([top, torch.cat([(1 - beta) * hessian, beta * eye], 1)])
+    top = torch.cat([-lr * setting.weight_decay * eye - (1 - beta) * scaled @ hessian, -beta * scaled], 1)
+    matrix = torch.cat([top, torch.cat([(1 - beta) * hessian, -(1 - beta) * eye], 1)])
     return matrix, torch.cat([-(1 - beta) * scaled, (1 - beta) * eye])
+
+
+def step_matrices(
+    hessian: Tensor, precision: Tensor, setting: Averaged, *, lr: float, correction: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """A = 1 + G and B of `step_changes`."""
+    change, kick = step_changes(hessian, precision, setting, lr=lr, correction=correction)
+    return torch.eye(len(change), dtype=change.dtype) + change, kick
 
 
 @equation("signscope", "moments of Adam(W) on a quadratic with deterministic V")
@@ -136,12 +145,12 @@ def frozen_variance(
 
     ``form`` is ``"discrete"`` (the algorithm) or that of an SDE. By the linear maps above and Lyapunov's equation.
     """
-    from scipy.linalg import solve_continuous_lyapunov, solve_discrete_lyapunov
+    from scipy.linalg import solve_continuous_lyapunov
 
     one = torch.ones(1, 1, dtype=torch.float64)
     setting = Averaged(betas=(beta1, 0.0), weight_decay=weight_decay, eps=0.0)
     if form == "discrete":
-        matrix, kick = step_matrices(curvature * one, one[0], setting, lr=lr)
-        return float(solve_discrete_lyapunov(matrix.numpy(), (kick @ kick.T).numpy())[0, 0])
+        change, kick = step_changes(curvature * one, one[0], setting, lr=lr)
+        return float(stationary_of(change, kick @ kick.T)[0, 0])
     matrix, kick = sde_matrices(curvature * one, one[0], setting, lr=lr, form=form)
     return float(solve_continuous_lyapunov(matrix.numpy(), -(kick @ kick.T).numpy())[0, 0])

@@ -7,11 +7,13 @@ from torch import Tensor
 
 from signscope._core.equations import equation
 from signscope._core.errors import InvalidInput
-from signscope.sdes.moments.adaptive import Averaged, step_matrices
+from signscope.sdes.moments.adaptive import Averaged, step_changes
+from signscope.sdes.moments.lyapunov import stationary_of
 from signscope.sdes.moments.sgd import sgd_stationary
 from signscope.sdes.moments.signs import sign_covariance_matrix
 
 _SWEEPS = 200
+_SETTLED = 1e-11  # of the gradient's second moment, all that a sweep hands to the next
 
 
 @equation("signscope", "stationary covariance of the Gaussian closure and of the mean-V recursion")
@@ -40,44 +42,43 @@ def stationary_covariance(
         InvalidInput: The iteration does not settle: the rate is too large or H is not positive definite.
 
     Notes:
-        Lyapunov's equation, O(d^3), and up to 200 of them until the variances agree to 1e-10.
+        Lyapunov's equation, O(d^3), and up to 200 of them, until the second moment of the gradient stands still to
+        1e-11. The covariance itself need not: under strong noise it is known to fewer digits (its own rounding grows
+        with how slowly the position is forgotten) and matters less for the next sweep by the same factor.
     """
     if rule == "sgd":
         return sgd_stationary(hessian, cov, lr=lr, weight_decay=weight_decay)
-    spread = torch.zeros_like(hessian)
+    total = cov
     for _ in range(_SWEEPS):
-        total = hessian @ spread @ hessian + cov
         if rule == "signsgd":
-            found = _signs(hessian, spread, total, lr=lr, weight_decay=weight_decay)
+            found = _signs(hessian, total - cov, total, lr=lr, weight_decay=weight_decay)
         else:
             averages = Averaged(betas if rule == "adam" else (0.0, betas[1]), weight_decay, eps)
             found = _adaptive(hessian, cov, total.diagonal(), averages, lr=lr)
         if not bool(torch.isfinite(found).all()) or not bool((found.diagonal() >= 0).all()):
             break
-        if bool((found - spread).abs().max() <= 1e-10 * found.abs().max()):
+        before, total = total, hessian @ found @ hessian + cov
+        std = total.diagonal().sqrt()
+        if bool(((total - before).abs() <= _SETTLED * torch.outer(std, std)).all()):
             return found
-        spread = found
     raise InvalidInput(
         f"stationary_covariance: {rule} has no stationary law that this iteration finds; lower `lr`, or check that the "
         "Hessian is positive definite."
     )
 
 
-def _signs(hessian: Tensor, spread: Tensor, total: Tensor, *, lr: float, weight_decay: float) -> Tensor:
-    """The covariance that solves the closure's equation with the standard deviations and signs of ``total``."""
+def _signs(hessian: Tensor, moved: Tensor, total: Tensor, *, lr: float, weight_decay: float) -> Tensor:
+    """The covariance that solves the closure's equation with the standard deviations and signs of ``total``.
+
+    ``moved`` is H V H, the part of ``total`` that the position's own spread V makes.
+    """
     std = total.diagonal().sqrt()
-    pull = (math.sqrt(2 / math.pi) / std)[:, None] * hessian
+    slope = math.sqrt(2 / math.pi) / std
     signs = sign_covariance_matrix(torch.zeros_like(std), total / torch.outer(std, std))
-    keep = (1 - lr * weight_decay) * torch.eye(len(std), dtype=std.dtype) - lr * pull
-    return _discrete(keep, lr**2 * (signs - pull @ spread @ pull.T))
+    change = -lr * (weight_decay * torch.eye(len(std), dtype=std.dtype) + slope[:, None] * hessian)
+    return stationary_of(change, lr**2 * (signs - moved * torch.outer(slope, slope)))
 
 
 def _adaptive(hessian: Tensor, cov: Tensor, second: Tensor, averages: Averaged, *, lr: float) -> Tensor:
-    matrix, kick = step_matrices(hessian, 1 / (second.sqrt() + averages.eps), averages, lr=lr)
-    return _discrete(matrix, kick @ cov @ kick.T)[: len(second), : len(second)]
-
-
-def _discrete(matrix: Tensor, source: Tensor) -> Tensor:
-    from scipy.linalg import solve_discrete_lyapunov
-
-    return torch.from_numpy(solve_discrete_lyapunov(matrix.numpy(), source.numpy()))
+    change, kick = step_changes(hessian, 1 / (second.sqrt() + averages.eps), averages, lr=lr)
+    return stationary_of(change, kick @ cov @ kick.T)[: len(second), : len(second)]

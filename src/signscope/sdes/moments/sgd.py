@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from signscope._core.equations import equation
+from signscope.sdes.moments.lyapunov import stationary_of
 from signscope.sdes.moments.walking import walked
 
 
@@ -52,7 +53,5 @@ def sgd_sde_law(
 
 def sgd_stationary(hessian: Tensor, cov: Tensor, *, lr: float, weight_decay: float = 0.0) -> Tensor:
     """Stationary covariance of the algorithm: the solution of V = A V A' + lr^2 Sigma."""
-    from scipy.linalg import solve_discrete_lyapunov
-
-    keep = torch.eye(len(hessian), dtype=hessian.dtype) * (1 - lr * weight_decay) - lr * hessian
-    return torch.from_numpy(solve_discrete_lyapunov(keep.numpy(), (lr**2 * cov).numpy()))
+    change = -lr * (hessian + weight_decay * torch.eye(len(hessian), dtype=hessian.dtype))
+    return stationary_of(change, lr**2 * cov)
