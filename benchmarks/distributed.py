@@ -1,13 +1,15 @@
 # %%
-"""Time and bytes per step of a majority vote and of DVR-Sign against fp32 and bf16 all-reduce, and the break-even link.
+"""Time and bytes per step of one-bit methods against fp32 and bf16 all-reduce, phase by phase, and the break-even link.
 
-    python benchmarks/distributed.py [--size 2.5e7] [--ranks 2 4] [--rounds 7] [--threads 1] [--out FOLDER] [--force]
+    python benchmarks/distributed.py [--size 2.5e7] [--ranks 2 4] [--rounds 9] [--threads 1] [--all] [--out DIR]
 
-gloo on loopback. Contenders take turns inside one run; medians over the turns, slowest rank. The exchange of
-gradients alone is timed (an all-reduce with its division and the SGD step; a vote with pack, exchange, vote, unpack,
-apply). DVR-Sign's two gradient evaluations are not part of it, its compression is. The model of the break-even link:
-step time = own work + bytes / bandwidth, with the work measured here on a link taken as infinitely fast, so that the
-bandwidth at which the packed protocol begins to win is an upper bound.
+gloo on loopback. The contenders take turns inside one run; a turn counts with its slowest rank; medians over turns.
+Every contender starts from gradients that lie ready and ends with moved weights, so pack, exchange, vote, unpack and
+apply are all counted. The all-reduces are timed bare, with the division by n and the SGD step (gradients lie in one
+flat buffer, which spares them a copy), and with the sign of the mean as step. DVR-Sign's gradients are not part of
+the time, its compression is. With fewer cores than ranks the ranks share cores, in every contender alike.
+
+The model of the link: step time = work of a rank + bytes / bandwidth. The work is measured here without a link.
 """
 
 import argparse
@@ -17,85 +19,151 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from signscope.optim.distributed import DistributedSign
-from signscope.optim.distributed.packing import pack_signs, unpack_signs, vote
+from signscope.optim.distributed import DistributedSign, bytes_per_step
+from signscope.optim.distributed.streaming import VoteStream
+from signscope.optim.distributed.wire import Pending, Wire
 
 TARGET = {2: 4.0, 4: 3.0}
 """Times faster than an fp32 all-reduce that is asked for, by number of ranks."""
+LR = 1e-3
 
 
-def contenders(size, rank, tensors=20):
-    """Name -> (function that takes one step, bytes that it sends)."""
+def contenders(size, rank, tensors=20, everything=False):
+    """Name -> function that takes one step; all move the same weights."""
     ranks = dist.get_world_size()
-    ring = 2 * (ranks - 1) / ranks
+    grads = torch.randn(size, generator=torch.Generator().manual_seed(rank))
+    params = [torch.nn.Parameter(torch.zeros(size // tensors)) for _ in range(tensors)]
+    reduced, half = grads.clone(), grads.bfloat16()
+    full_views, half_views = (flat.split(size // tensors) for flat in (reduced, half))
+    sgd = torch.optim.SGD(params, lr=LR)
 
-    gen = torch.Generator().manual_seed(rank)
-    local = [torch.randn(size // tensors, generator=gen) for _ in range(tensors)]  # the gradients of all contenders
+    def point_to(flat):
+        for p, view in zip(params, flat.split(size // tensors), strict=True):
+            p.grad = view
 
-    def parameters():
-        return [torch.nn.Parameter(torch.zeros_like(grad)) for grad in local]
+    def with_sgd():
+        dist.all_reduce(reduced)
+        reduced.div_(ranks)
+        point_to(reduced)
+        sgd.step()
 
-    def reduced(dtype):
-        params = parameters()
-        flat, opt = torch.zeros(size, dtype=dtype), torch.optim.SGD(params, lr=1e-3)
-        views = flat.split(size // tensors)
-        for p, view in zip(params, views, strict=True):
-            p.grad = view if dtype is torch.float32 else torch.zeros_like(p)
+    def with_sign():
+        dist.all_reduce(reduced)
+        torch._foreach_add_(params, torch._foreach_sign(full_views), alpha=-LR)
 
-        def step():
-            torch._foreach_copy_(views, local)
-            dist.all_reduce(flat)
-            flat.div_(ranks)
-            if dtype is not torch.float32:
-                torch._foreach_copy_([p.grad for p in params], views)
-            opt.step()
+    def bf16_with_sgd():
+        torch._foreach_copy_(half_views, full_views)
+        dist.all_reduce(half)
+        half.div_(ranks)
+        torch._foreach_copy_(full_views, half_views)
+        point_to(reduced)
+        sgd.step()
 
-        return step, ring * flat.element_size() * size
-
-    def signs(method, **options):
-        params = parameters()
-        opt = DistributedSign(params, lr=1e-3, method=method, check_every=None, allow_changes=True, **options)
+    def voting(method, **options):
+        opt = DistributedSign(params, lr=LR, method=method, check_every=None, allow_changes=True, **options)
 
         def closure():
-            for p, g in zip(params, local, strict=True):
-                p.grad = g
+            point_to(grads)
             return torch.zeros(())
 
-        opt.step(closure)
-        before = opt.payload_bytes
-        opt.step(closure)
-        return (lambda: opt.step(closure)), opt.payload_bytes - before
+        return lambda: opt.step(closure)
 
-    return {
-        "fp32 all-reduce": reduced(torch.float32),
-        "bf16 all-reduce": reduced(torch.bfloat16),
-        "majority-vote": signs("majority-vote"),
-        "majority-vote, Signum": signs("majority-vote", momentum=0.9),
-        "dvr-sign": signs("dvr-sign"),
-        "ef-sign": signs("ef-sign"),
+    steps = {
+        "fp32 all-reduce, bare": lambda: dist.all_reduce(reduced),
+        "fp32 all-reduce, SGD": with_sgd,
+        "fp32 all-reduce, sign of mean": with_sign,
+        "bf16 all-reduce, bare": lambda: dist.all_reduce(half),
+        "bf16 all-reduce, SGD": bf16_with_sgd,
+        "majority-vote": voting("majority-vote"),
+        "majority-vote, Signum": voting("majority-vote", momentum=0.9),
     }
+    if everything:
+        steps |= {name: voting(name) for name in ("sto-sign", "ef-sign", "dvr-sign")}
+    for flat in (reduced, half):
+        flat.mul_(1e-3)  # sums of sums stay finite
+    return {name: no_grad(step) for name, step in steps.items()}
 
 
-def pieces(size, ranks):
-    """Milliseconds of the parts of a vote in one process, without a link."""
-    values, out, param = torch.randn(size), torch.empty(size), torch.zeros(size)
-    padded = size // (64 * ranks) * 64 * ranks
-    packed = pack_signs(values[:padded], zero=0x55)
-    ballots = packed.view(ranks, -1).clone()
+def no_grad(step):
+    def run():
+        with torch.no_grad():
+            step()
+
+    return run
+
+
+def sent(name, size, ranks):
+    """Bytes that one rank sends per step."""
+    ring = 2 * (ranks - 1) / ranks * size
+    if "all-reduce" in name:
+        return ring * (4 if name.startswith("fp32") else 2)
+    up, down = {"ef-sign": (1, 1), "dvr-sign": (1, 0)}.get(name, (0, 0))
+    return bytes_per_step(size, ranks, up_scales=up * size // 256, down_scales=down * size // 256)
+
+
+# %% Phases of a vote: wall and CPU time of one rank, summed over its buckets
+PARTS = {
+    "pack": (VoteStream, "_pack"),
+    "start of exchanges": (Wire, "_start"),
+    "wait": (Pending, "wait"),
+    "vote": (VoteStream, "count"),
+    "apply": (VoteStream, "apply"),
+}
+
+
+class Phases:
+    """Wraps the parts of a streamed vote with clocks."""
+
+    def __init__(self):
+        self.spent = defaultdict(lambda: [0.0, 0.0])
+        for name, (owner, method) in PARTS.items():
+            setattr(owner, method, self._clocked(name, getattr(owner, method)))
+
+    def _clocked(self, name, inner):
+        def outer(*args, **options):
+            wall, cpu = time.perf_counter(), time.thread_time()
+            try:
+                return inner(*args, **options)
+            finally:
+                self.spent[name][0] += time.perf_counter() - wall
+                self.spent[name][1] += time.thread_time() - cpu
+
+        return outer
+
+
+def phases(step, rounds):
+    """Milliseconds (wall, CPU of the main thread) per step by phase, with the CPU time of all threads."""
+    clocks, rows, total = Phases(), defaultdict(list), []
+    for turn in range(rounds + 2):
+        dist.barrier()
+        clocks.spent.clear()
+        wall, cpu = time.perf_counter(), time.process_time()
+        step()
+        total.append((time.perf_counter() - wall, time.process_time() - cpu))
+        if turn >= 2:
+            for name, spent in clocks.spent.items():
+                rows[name].append(tuple(spent))
+    rows["step, all threads"] = total[2:]
+    return {name: [1e3 * statistics.median(column) for column in zip(*r, strict=True)] for name, r in rows.items()}
+
+
+def floors(size):
+    """Milliseconds of passes over memory of the size of the gradients."""
+    values, out = torch.randn(size), torch.zeros(size)
     work = {
-        "pack": lambda: pack_signs(values[:padded], zero=0x55),
-        "vote": lambda: vote(ballots, tie=0x55),
-        "unpack": lambda: unpack_signs(packed, out[:padded], length=1e-3),
-        "apply": lambda: param.sub_(out),
-        "copy (memory speed)": lambda: out.copy_(values),
+        "read": lambda: values.sum(),
+        "read and write": lambda: out.mul_(1.0),
+        "add": lambda: out.add_(values),
+        "SGD": lambda: out.add_(values, alpha=-LR),
     }
-    return {name: statistics.median(timed(f) for _ in range(7)) for name, f in work.items()}
+    return {name: statistics.median(timed(f) for _ in range(9)) for name, f in work.items()}
 
 
 def timed(step):
@@ -104,53 +172,86 @@ def timed(step):
     return 1e3 * (time.perf_counter() - start)
 
 
-def worker(rank, ranks, size, rounds, threads, folder):
-    torch.set_num_threads(threads)
+# %% One run
+def worker(rank, ranks, options, folder):
+    torch.set_num_threads(options["threads"])
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=ranks)
-    steps = contenders(size, rank)
+    steps = contenders(options["size"], rank, everything=options["all"])
     times = {name: [] for name in steps}
-    for turn in range(rounds + 2):
-        for name, (step, _) in steps.items():
+    for turn in range(options["rounds"] + 2):
+        for name, step in steps.items():
             dist.barrier()
-            took = torch.tensor(timed(step))
+            cpu = time.process_time()
+            took = torch.tensor([timed(step), 1e3 * (time.process_time() - cpu)])
             dist.all_reduce(took, op=dist.ReduceOp.MAX)
             if turn >= 2:
-                times[name].append(float(took))
+                times[name].append(took.tolist())
+    parts = phases(steps["majority-vote"], options["rounds"])
+    dist.barrier()
     if rank == 0:
-        parts = pieces(size, ranks)
-        rows = {name: {"times_ms": times[name], "bytes": steps[name][1]} for name in steps}
-        Path(folder, "result.json").write_text(json.dumps({"rows": rows, "pieces_ms": parts}))
+        result = {"times": times, "phases_ms": parts, "floors_ms": floors(options["size"])}
+        Path(folder, "result.json").write_text(json.dumps(result))
+    dist.barrier()
     dist.destroy_process_group()
 
 
-def measure(size, ranks, rounds, threads):
+def measure(ranks, options):
     with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(worker, (ranks, size, rounds, threads, folder), nprocs=ranks)
+        mp.spawn(worker, (ranks, options, folder), nprocs=ranks)
         result = json.loads(Path(folder, "result.json").read_text())
-    base = result["rows"]["fp32 all-reduce"]["times_ms"]
-    for row in result["rows"].values():
-        row["median_ms"] = statistics.median(row["times_ms"])
-        row["faster_than_fp32"] = statistics.median(b / own for b, own in zip(base, row["times_ms"], strict=True))
+    walls = {name: [wall for wall, _ in rows] for name, rows in result["times"].items()}
+    result["rows"] = {
+        name: {
+            "wall_ms": statistics.median(own),
+            "spread_ms": [min(own), max(own)],
+            "cpu_ms": statistics.median(cpu for _, cpu in result["times"][name]),
+            "bytes": sent(name, options["size"], ranks),
+            "than_bare": ratio(walls["fp32 all-reduce, bare"], own),
+            "than_sgd": ratio(walls["fp32 all-reduce, SGD"], own),
+        }
+        for name, own in walls.items()
+    }
     return result
 
 
+def ratio(base, own):
+    """Median over turns of how many times faster."""
+    return statistics.median(b / o for b, o in zip(base, own, strict=True))
+
+
 def report(size, ranks, result):
-    print(f"\n{size:.1e} parameters, {ranks} ranks        ms      MB sent   times faster than fp32")
+    print(f"\n{size:.1e} parameters, {ranks} ranks: ms per step   CPU ms   MB sent   faster than fp32 bare, with SGD")
     for name, row in result["rows"].items():
-        print(f"  {name:26s}{row['median_ms']:9.1f}{row['bytes'] / 1e6:12.2f}{row['faster_than_fp32']:12.2f}")
-    print("  parts: " + ", ".join(f"{k} {v:.1f} ms" for k, v in result["pieces_ms"].items()))
-    ratio, goal = result["rows"]["majority-vote"]["faster_than_fp32"], TARGET.get(ranks)
+        print(
+            f"  {name:32s}{row['wall_ms']:9.1f}{row['cpu_ms']:13.1f}{row['bytes'] / 1e6:10.2f}"
+            f"{row['than_bare']:18.2f}{row['than_sgd']:10.2f}"
+        )
+    print("  phases of the vote, ms wall/CPU: ", end="")
+    print(", ".join(f"{name} {wall:.1f}/{cpu:.1f}" for name, (wall, cpu) in result["phases_ms"].items()))
+    print("  passes over memory, ms: " + ", ".join(f"{k} {v:.1f}" for k, v in result["floors_ms"].items()))
+    got, goal = result["rows"]["majority-vote"]["than_sgd"], TARGET.get(ranks)
     if goal:
-        print(f"  majority-vote: {ratio:.2f} times, target {goal:g}: {'met' if ratio >= goal else 'MISSED'}")
+        verdict = "met" if got >= goal else "MISSED"
+        print(f"  majority-vote against fp32 with SGD: {got:.2f} times, target {goal:g}: {verdict}")
+    for factor in (1, 2, 4):
+        print(f"  model: {factor} times faster from {link(result, ranks, factor):.3g} GB/s per rank downwards")
 
 
-def break_even(result):
-    """Bandwidth (GB/s) below which the vote is faster than fp32: (B_fp32 - B_vote) / (W_vote - W_fp32)."""
-    own = sum(v for k, v in result["pieces_ms"].items() if not k.startswith("copy"))
-    copy = result["pieces_ms"]["copy (memory speed)"]
-    saved = result["rows"]["fp32 all-reduce"]["bytes"] - result["rows"]["majority-vote"]["bytes"]
-    extra = max(own - 2 * copy, 1e-9)  # an all-reduce adds and divides: about two passes over memory
-    return saved / extra / 1e6, own, 2 * copy
+# %% The link
+def work(result, ranks):
+    """Milliseconds of one rank without a link: fp32 (add, mean, SGD), vote (pack, vote, apply)."""
+    floor, phase = result["floors_ms"], result["phases_ms"]
+    full = (ranks - 1) / ranks * floor["add"] + floor["read and write"] + floor["SGD"]
+    return full, sum(phase[name][1] for name in ("pack", "vote", "apply"))
+
+
+def link(result, ranks, factor):
+    """Largest bandwidth (GB/s) at which the vote is ``factor`` times faster; infinite where it is so without a link."""
+    full, own = work(result, ranks)
+    rows = result["rows"]
+    saved = rows["fp32 all-reduce, SGD"]["bytes"] - factor * rows["majority-vote"]["bytes"]
+    extra = factor * own - full
+    return saved / extra / 1e6 if extra > 0 else float("inf")
 
 
 def draw(results, path):
@@ -159,21 +260,24 @@ def draw(results, path):
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    axes = plt.subplots(figsize=(6, 4))[1]
-    speeds = [10 ** (k / 20) for k in range(-60, 61)]  # GB/s
-    for ranks, result in results.items():
-        even, own, base = break_even(result)
-        full, small = (
-            result["rows"][k]["bytes"] / 1e6 for k in ("fp32 all-reduce", "majority-vote")
-        )  # MB = ms at GB/s
-        ratio = [(base + full / s) / (own + small / s) for s in speeds]
-        axes.plot(speeds, ratio, label=f"{ranks} ranks, even at {even:.3g} GB/s" if even < 1e4 else f"{ranks} ranks")
-    axes.axhline(1, color="grey", lw=0.8)
-    axes.axhline(32, color="grey", lw=0.8, ls=":")
-    axes.set(xscale="log", yscale="log", xlabel="bandwidth per worker (GB/s)", ylabel="fp32 step time / vote step time")
-    axes.set_title("Model: measured work + bytes / bandwidth (dotted: bytes alone, 32)", fontsize=9)
-    axes.legend()
-    axes.figure.tight_layout()
+    axes = plt.subplots(figsize=(6.5, 4.2), constrained_layout=True)[1]
+    speeds = [10 ** (k / 20) for k in range(-60, 41)]  # GB/s
+    for colour, (ranks, result) in zip(("C0", "C1", "C2", "C3"), results.items(), strict=False):
+        full, own = work(result, ranks)
+        big, small = (
+            result["rows"][k]["bytes"] / 1e6 for k in ("fp32 all-reduce, SGD", "majority-vote")
+        )  # ms at 1 GB/s
+        curve = [(full + big / s) / (own + small / s) for s in speeds]
+        axes.plot(
+            speeds, curve, color=colour, label=f"model, {ranks} ranks: 4 times below {link(result, ranks, 4):.2g} GB/s"
+        )
+        seen = result["rows"]["majority-vote"]["than_sgd"]
+        axes.axhline(seen, color=colour, ls="--", lw=0.8, label=f"measured on loopback, {ranks} ranks: {seen:.2f}")
+    for level, style in ((1, "-"), (4, ":"), (32, ":")):
+        axes.axhline(level, color="grey", lw=0.8, ls=style)
+    axes.set(xscale="log", yscale="log", xlabel="bandwidth per rank (GB/s)", ylabel="step time, fp32 with SGD / vote")
+    axes.set_title("work of a rank + bytes / bandwidth (dotted: 4, and 32 = the ratio of bytes)", fontsize=9)
+    axes.legend(fontsize=8)
     axes.figure.savefig(path, dpi=120)
 
 
@@ -181,21 +285,22 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=float, default=2.5e7)
     parser.add_argument("--ranks", type=int, nargs="+", default=[2, 4])
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--all", action="store_true", help="methods with random signs or scales as well")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--force", action="store_true")
     args = parser.parse_args()
     if args.out and args.out.exists() and not args.force:
         sys.exit(f"{args.out} exists; use --force to overwrite it")
     results, size = {}, int(args.size)
+    options = {"size": size, "rounds": args.rounds, "threads": args.threads, "all": args.all}
     for ranks in args.ranks:
-        results[ranks] = measure(size, ranks, args.rounds, args.threads)
+        results[ranks] = measure(ranks, options)
         report(size, ranks, results[ranks])
-        print(f"  break-even bandwidth by the model: {break_even(results[ranks])[0]:.3g} GB/s")
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
-        about = {"torch": torch.__version__, "machine": platform.machine(), "threads": args.threads, "size": size}
+        about = {"torch": torch.__version__, "machine": platform.machine(), **options}
         (args.out / "distributed.json").write_text(json.dumps({**about, "results": results}, indent=1))
         draw(results, args.out / "break_even.png")
 

@@ -209,37 +209,6 @@ def disagreements(rank, size):
     return messages
 
 
-def ddp(rank, size, momentum, tie, how):
-    """Three steps of DDP with the voting hook and plain SGD; gradients of the last step and the local ones."""
-    from signscope.optim.distributed import VoteState, vote_hook
-
-    torch.manual_seed(0)
-    net = nn.Sequential(nn.Linear(5, 9), nn.Tanh(), nn.Linear(9, 3))
-    twin = nn.Sequential(nn.Linear(5, 9), nn.Tanh(), nn.Linear(9, 3))
-    options = {"static_graph": True} if how == "static graph" else {}
-    model = nn.parallel.DistributedDataParallel(net, bucket_cap_mb=1e-4 if how == "many buckets" else 25, **options)
-    state = VoteState(momentum=momentum, tie=tie, timeout=30)
-    model.register_comm_hook(state, vote_hook)
-    opt = torch.optim.SGD(model.parameters(), lr=0.01)
-    rows = torch.randn(size, 6, 5, generator=torch.Generator().manual_seed(1))
-    seen = []
-    for _ in range(3):
-        local = []
-        for j in range(size):
-            twin.load_state_dict(net.state_dict())
-            twin.zero_grad()
-            twin(rows[j]).square().sum().backward()
-            local.append(flat([p.grad for p in twin.parameters()]).numpy())
-        opt.zero_grad()
-        if how == "accumulation":  # twice the gradient has the same signs
-            with model.no_sync():
-                model(rows[rank]).square().sum().backward()
-        model(rows[rank]).square().sum().backward()
-        seen.append((local, flat([p.grad for p in net.parameters()]).numpy()))
-        opt.step()
-    return seen, flat(net.parameters()).numpy(), state.payload_bytes
-
-
 def subgroups(rank, size):
     """Two groups of two workers each; every group runs its own descent."""
     import torch.distributed as dist
@@ -254,3 +223,45 @@ def subgroups(rank, size):
     except ValueError as error:
         message = str(error)
     return result, message
+
+
+def unequal_groups(rank, size, steps):
+    """Groups of three, four and one; path and bytes sent."""
+    import torch.distributed as dist
+
+    parts = [(0, 1, 2), (3, 4, 5, 6), (7,)]
+    groups = [dist.new_group(list(part)) for part in parts]
+    index = next(i for i, part in enumerate(parts) if rank in part)
+    options = {"lr": 0.013, "block_size": 24, "radius": 10.0, "weight_decay": 0.1, "init_batches": 2, "seed": 3}
+    method = "dvr-sign" if index == 1 else "majority-vote"
+    run = Run(parts[index].index(rank), len(parts[index]), method=method, process_group=groups[index], **options)
+    path = [flat(run.params), *run.advance(steps)]
+    dist.barrier()
+    return numbers(path), run.opt.payload_bytes
+
+
+def streamed_infinity(rank, size, momentum):
+    """A vote in which one gradient of rank 1 is infinite: parameters, averages, and what comes later."""
+    run = Run(rank, size, method="majority-vote", momentum=momentum, bucket_size=50)
+    run.advance(2)
+    before, averages = flat(run.params), [s.get("m", torch.zeros(1)).clone() for s in run.opt.rounds.state]
+    if rank == 1:
+        run.hills.centres[1][2, 350] = float("nan")  # in the last bucket
+    run.advance(1)
+    after = [s.get("m", torch.zeros(1)) for s in run.opt.rounds.state]
+    same = all(torch.equal(a, b) for a, b in zip(averages, after, strict=True))
+    return torch.equal(before, flat(run.params)), same, run.opt.skipped_steps, numbers(run.advance(3))
+
+
+def odd_layouts(rank, size):
+    """Votes with gradients that are transposed in memory on rank 1; the path, and that with usual gradients."""
+    paths = []
+    for odd in (True, False):
+        param = nn.Parameter(torch.zeros(24, 50))
+        opt = DistributedSign([param], lr=0.1, timeout=30)
+        for step in range(3):
+            grad = torch.randn(24, 50, generator=torch.Generator().manual_seed(10 * step + rank))
+            param.grad = grad.T.contiguous().T if odd and rank == 1 else grad
+            opt.step()
+        paths.append(param.detach().clone())
+    return paths[0].numpy(), paths[1].numpy()

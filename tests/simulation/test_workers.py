@@ -81,6 +81,32 @@ def test_sto_sign_stops_where_the_three_voter_identity_says():
     assert abs(float(means.mean()) + 2 / 3) > 10 * stderr
 
 
+def resting_mean(radius, lr):
+    """Exact long-run mean of sto-sign on the quadratics: a walk on a lattice, with its law by detailed balance."""
+    x = np.arange(-math.floor(8 / lr), math.floor(8 / lr) + 1) * lr
+    means = np.clip((x[:, None] - np.array(CENTRES)) / radius, -1, 1)
+    up = (1 - (means.sum(1) - means.prod(1)) / 2) / 2
+    logs = np.log(np.maximum(up[:-1], 1e-300)) - np.log(np.maximum(1 - up[1:], 1e-300))
+    law = np.concatenate([[0.0], np.cumsum(logs)])
+    law = np.exp(law - law.max())
+    return float((law * x).sum() / law.sum())
+
+
+@pytest.mark.parametrize("radius", [2.0, 4.0, 6.0, 10.0, 40.0])
+def test_sto_sign_never_rests_below_the_optimum_of_the_quadratics(radius):
+    """A resting point of -0.751 is sometimes quoted for this problem; no radius and no rate has it.
+
+    With m1, m2 < 0 < m3 the product m1 m2 m3 is positive, so that the sum must be: the root lies above -2/3. Its sign
+    taken the other way round would give -0.760 at R = 6.
+    """
+    means = [resting_mean(radius, lr) for lr in (0.01, 0.1, 0.5)]
+    assert min(means) > -2 / 3
+    if radius == 6:
+        assert means[:2] == pytest.approx([-0.5871, -0.587], abs=5e-4)
+        mirrored = np.roots(np.poly(CENTRES) / 216 + np.array([0, 0, 3, 2]) / 6)
+        assert min(abs(mirrored + 0.7596)) < 1e-4
+
+
 def test_three_voter_identity():
     means = (0.3, -0.5, 0.8)
     exact = sum(

@@ -36,6 +36,12 @@ class Setting:
     tie: str
     seed: int
     weights: tuple[float, ...]
+    max_scale: float | None = None
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether messages carry a scale per block."""
+        return self.method == "ef-sign" or self.method.startswith("dvr")
 
     @property
     def chunks(self) -> list[int]:
@@ -129,13 +135,13 @@ class Crowd:
             wanted = own.get("e", torch.zeros_like(grad)) + lr * grad
             positive = (wanted > 0) | ((wanted == 0) & self.fill(step, worker=worker))
             scales, own["e"] = self.scaled(wanted, positive)
-            return self.spread(scales * setting.weights[worker], positive)
+            return self.spread(self.believed(scales) * setting.weights[worker], positive)
         if kind.startswith("dvr"):
             assert grad_prev is not None
             h = dvr_message(grad, grad_prev, beta=0.0 if kind in FINITE_SUM else setting.beta)
             uniforms = self.worker_uniforms(worker, step, h)
             positive, scales = block_stochastic_sign(h, uniforms, block_size=setting.block_size)
-            return self.spread(scales * setting.weights[worker], positive)
+            return self.spread(self.believed(scales) * setting.weights[worker], positive)
         if kind == "ssvr-mv":
             return self.random_sign(worker, step, self.local_ssvr(own, grad, grad_prev), setting.radius)
         if setting.momentum > 0:
@@ -173,6 +179,11 @@ class Crowd:
         scales = wanted.view(-1, block).abs().sum(1) / counts
         return scales, torch.where(self.valid, wanted - self.spread(scales, positive), 0.0)
 
+    def believed(self, scales: Tensor) -> Tensor:
+        """What a receiver takes scales for: 0 if they are NaN, infinite or negative, at most ``max_scale``."""
+        fine = torch.where(scales.isfinite() & (scales >= 0), scales, 0.0)
+        return fine if self.setting.max_scale is None else fine.clamp(max=self.setting.max_scale)
+
     def spread(self, scales: Tensor, positive: Tensor) -> Tensor:
         """Scaled signs, one per coordinate."""
         each = scales.repeat_interleave(self.setting.block_size)
@@ -208,7 +219,7 @@ class Crowd:
             return self._sign(step, self.z)
         uniforms = self.server_uniforms(step, self.z)
         positive, scales = block_stochastic_sign(self.z, uniforms, block_size=self.setting.block_size)
-        return self.spread(scales, positive)
+        return self.spread(self.believed(scales), positive)
 
     def _sign(self, step: int, values: Tensor) -> Tensor:
         if self.setting.tie == "ternary":
@@ -221,4 +232,4 @@ class Crowd:
         wanted = mean if self.z is None else self.z + mean
         positive = (wanted > 0) | ((wanted == 0) & self.fill(step))
         scales, self.z = self.scaled(wanted, positive)
-        return self.spread(scales, positive)
+        return self.spread(self.believed(scales), positive)

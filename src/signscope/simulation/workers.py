@@ -1,7 +1,7 @@
 """Distributed sign methods with all workers in one process: the reference of the distributed optimizer."""
 
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from signscope._core import checks
 from signscope._core.errors import InvalidInput
+from signscope.simulation.worker_attacks import Adversary, Scene, legal
 from signscope.simulation.worker_rules import FINITE_SUM, METHODS, MOMENTUM, TWO_POINTS, Crowd, Setting
 
 WHO = "simulate_workers"
@@ -48,6 +49,7 @@ class _Run:
     period: int
     delays: tuple[int, ...]
     flipped: frozenset[int]
+    adversaries: Mapping[int, Adversary]
 
     def rate(self, move: int) -> float:
         return self.lr(move) if callable(self.lr) else self.lr
@@ -76,6 +78,8 @@ def simulate_workers(
     buckets: Sequence[int] | None = None,
     delays: Sequence[int] | None = None,
     flipped: Collection[int] = (),
+    adversaries: Mapping[int, Adversary] | None = None,
+    max_scale: float | None = None,
     record_every: int = 1,
 ) -> WorkerRun:
     """Path of a distributed sign method, bit for bit that of `DistributedSign` at equal thread counts.
@@ -103,6 +107,8 @@ def simulate_workers(
         delays: Moves by which the messages of each worker come late (asynchronous votes). A vote that has not come
             yet is the worker's first; a late dvr or ef-sign message is missing at first.
         flipped: Workers that send the opposite of every sign.
+        adversaries: Workers that send what a function of everything makes of it; see `worker_attacks`.
+        max_scale: Largest scale of a message that is believed; larger ones are clipped.
         record_every: Calls between two recorded points.
 
     Raises:
@@ -119,9 +125,13 @@ def simulate_workers(
         raise InvalidInput(f"{WHO}: `buckets` must add up to {len(start)}; `delays`, `weights` need {n} entries.")
     if method in FINITE_SUM and full_gradients is None:
         raise InvalidInput(f"{WHO}: method={method!r} needs `full_gradients`, one function per worker.")
+    if not all(0 <= worker < n for worker in (*flipped, *(adversaries or ()))):
+        raise InvalidInput(f"{WHO}: `flipped` and `adversaries` name workers from 0 to {n - 1}.")
     past = MOMENTUM.get(method, 0.0) if momentum is None else momentum
-    setting = Setting(method, n, dims, beta, past, radius, ball, server, block_size, tie, seed, shares)
-    run = _Run(gradients, full_gradients, lr, weight_decay, init_batches, period, late, frozenset(flipped))
+    setting = Setting(method, n, dims, beta, past, radius, ball, server, block_size, tie, seed, shares, max_scale)
+    run = _Run(
+        gradients, full_gradients, lr, weight_decay, init_batches, period, late, frozenset(flipped), adversaries or {}
+    )
     return _walk(setting, run, start, num_steps, record_every)
 
 
@@ -140,7 +150,7 @@ def _walk(setting: Setting, run: _Run, theta: Tensor, num_steps: int, every: int
         elif two and waiting and not finite_sum:
             waiting -= 1
             _collect(crowd, run, theta, call)
-            direction = None if waiting else _first(crowd, run, posts, moves, rate)
+            direction = None if waiting else _first(crowd, run, posts, theta, moves, rate)
         else:
             direction = _round(crowd, run, posts, theta, previous if two else None, (call, moves), rate)
         if direction is not None:
@@ -167,11 +177,11 @@ def _collect(crowd: Crowd, run: _Run, theta: Tensor, call: int) -> None:
         own["v"] = own["v"] + part if "v" in own else part
 
 
-def _first(crowd: Crowd, run: _Run, posts: list[deque[Tensor]], move: int, rate: float) -> Tensor:
+def _first(crowd: Crowd, run: _Run, posts: list[deque[Tensor]], theta: Tensor, move: int, rate: float) -> Tensor:
     """The first move of the two-gradient methods."""
     if crowd.setting.method == "ssvr-mv":
         messages = [crowd.message(j, move, own["v"], None, lr=rate) for j, own in enumerate(crowd.averages)]
-        return crowd.answer(move, _post(crowd, run, posts, messages))
+        return crowd.answer(move, _post(crowd, run, posts, _spoken(crowd, run, theta, move, messages)))
     crowd.z = _weighted(crowd, [own["v"] for own in crowd.averages])
     return crowd.from_z(move)
 
@@ -190,7 +200,20 @@ def _round(
     for worker, gradient in enumerate(run.gradients):
         before = None if previous is None else crowd.pad(gradient(previous, call))
         messages.append(crowd.message(worker, move, crowd.pad(gradient(theta, call)), before, lr=rate))
-    return crowd.answer(move, _post(crowd, run, posts, messages))
+    return crowd.answer(move, _post(crowd, run, posts, _spoken(crowd, run, theta, move, messages)))
+
+
+def _spoken(crowd: Crowd, run: _Run, theta: Tensor, move: int, messages: list[Tensor]) -> list[Tensor]:
+    """The messages after the adversaries have heard the others."""
+    if not run.adversaries:
+        return messages
+    liars = run.adversaries.keys()
+    honest = [message for worker, message in enumerate(messages) if worker not in liars]
+    spoken = list(messages)
+    for worker, adversary in run.adversaries.items():
+        own = messages[worker]
+        spoken[worker] = legal(crowd, worker, adversary(Scene(worker, move, theta, own, honest, len(liars))), own)
+    return spoken
 
 
 def _post(crowd: Crowd, run: _Run, posts: list[deque[Tensor]], messages: list[Tensor]) -> list[Tensor]:

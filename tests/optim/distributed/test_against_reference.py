@@ -19,6 +19,8 @@ CASES = [
     {"method": "ssvr-mv", "server": "random", "ball": 5.0},
     {"method": "ssvr-mv", "server": "random", "tie": "ternary"},
     {"method": "ef-sign", "tie": "random", "momentum": 0.0},
+    {"method": "dvr-q", "max_scale": 0.7},
+    {"method": "ef-sign", "max_scale": 0.004},
 ]
 
 

@@ -68,29 +68,3 @@ def test_groups_within_the_world_are_worlds_of_their_own():
     assert np.array_equal(paths[2], paths[3])
     assert not np.array_equal(paths[0], paths[2])
     assert all("is not in the given process group" in r[1] for r in results)
-
-
-@pytest.mark.parametrize(
-    ("momentum", "tie", "how"),
-    [
-        (0.0, "ternary", "plain"),
-        (0.9, "parity", "many buckets"),
-        (0.9, "parity", "static graph"),
-        (0.0, "ternary", "accumulation"),
-    ],
-)
-def test_ddp_with_the_hook_follows_the_votes(momentum, tie, how):
-    results = launch(jobs.ddp, 2, momentum, tie, how)
-    averages = [None, None]
-    for step, (local, _) in enumerate(results[0][0]):
-        for j in range(2):
-            old = averages[j]
-            averages[j] = local[j] if old is None else np.float32(momentum) * old + np.float32(1 - momentum) * local[j]
-        total = np.sign(averages[0]) + np.sign(averages[1])
-        for seen, _, _ in results:
-            voted = seen[step][1]
-            clear = (total != 0) & (np.minimum(*np.abs(averages)) > 1e-6)
-            assert (voted[clear] == np.sign(total[clear])).all()
-            assert set(np.unique(voted)) <= ({-1.0, 0.0, 1.0} if tie == "ternary" else {-1.0, 1.0})
-    assert np.array_equal(results[0][1], results[1][1])
-    assert results[0][2] > 0

@@ -219,26 +219,3 @@ def test_wrong_checkpoints_are_refused(group):
         opt.load_state_dict(other)
     with pytest.raises(InvalidInput, match="another bucket_size"):
         DistributedSign([p], block_size=192).load_state_dict(saved)
-
-
-def test_the_road_without_flat_copies_is_the_same(group, monkeypatch):
-    """More coordinates than a piece, many small tensors, zeros: bit for bit as the general road."""
-    from signscope.optim.distributed import rounds, streaming
-
-    monkeypatch.setattr(streaming, "PIECE", 128)
-
-    def run(stream):
-        gen = torch.Generator().manual_seed(0)
-        params = [nn.Parameter(torch.randn(n, generator=gen)) for n in (5, 300, 1, 64, 128, 7)]
-        opt = DistributedSign(params, lr=0.01, weight_decay=0.1, bucket_size=310)
-        with monkeypatch.context() as patch:
-            if not stream:
-                patch.setattr(rounds.Rounds, "can_stream", lambda *_: False)
-            for _ in range(3):
-                for p in params:
-                    p.grad = torch.randn(p.shape, generator=gen)
-                    p.grad[::3] = 0
-                opt.step()
-        return flat(params)
-
-    assert torch.equal(run(True), run(False))

@@ -1,5 +1,7 @@
 """Bits go there and back; votes on packed words are the counts of the votes; Q is unbiased."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from signscope._core.errors import InvalidInput
-from signscope.optim.distributed import packing
+from signscope._core.private_stream import SERVER, private_stream
+from signscope.optim.distributed import method, packing
+from signscope.optim.distributed.buckets import make_buckets
 from signscope.rules.compression import block_stochastic_sign, stochastic_sign
 
 BITS = st.lists(st.booleans(), min_size=1, max_size=40).map(lambda b: (b * 64)[: 64 * (1 + len(b) // 8)])
@@ -134,3 +138,18 @@ def test_packing_is_numpys():
     values = np.random.default_rng(0).normal(size=4096).astype(np.float32)
     ours = packing.pack_signs(torch.from_numpy(values), zero=0).numpy()
     assert (ours == np.packbits(values > 0, bitorder="little")).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("server", [False, True])
+def test_signs_drawn_in_pieces_are_those_of_one_draw(monkeypatch, dtype, server):
+    values = torch.randn(1920, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(dtype)
+    (bucket,) = make_buckets([values], num_workers=2, block_size=24, bucket_size=2000)
+    now = method.Round(method.Options(seed=4), 1, 2, 7, bucket, 3, [0.5, 0.5], 0.1)
+    stream = private_stream(4, SERVER + 1 if server else 1, 7, 3)
+    whole, scales = block_stochastic_sign(values, torch.rand(1920, generator=stream, dtype=dtype), block_size=24)
+    for size in (192, 500, 2**17):
+        monkeypatch.setattr(method, "DRAWN", size)
+        drawn, own = now.draw(values, partial(block_stochastic_sign, block_size=24), server=server)
+        assert torch.equal(drawn, packing.pack(whole))
+        assert torch.equal(own, scales)

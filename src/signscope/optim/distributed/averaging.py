@@ -1,5 +1,7 @@
 """Methods whose messages carry scales: the server's average converges to the common optimum, also when data differ."""
 
+from functools import partial
+
 from torch import Tensor
 
 from signscope.optim.distributed.method import (
@@ -12,7 +14,7 @@ from signscope.optim.distributed.method import (
     encode_signs,
     mean_message,
 )
-from signscope.optim.distributed.packing import pack, pack_signs, unpack
+from signscope.optim.distributed.packing import pack_signs, unpack
 from signscope.rules.compression import block_mean_sign, block_stochastic_sign
 
 
@@ -42,8 +44,7 @@ class DvrSign(Method):
 
     def encode(self, now: Round, value: Tensor) -> Parcel:
         """Q(h)."""
-        bits, scales = block_stochastic_sign(value, now.uniforms(value), block_size=now.bucket.block_size)
-        return pack(bits), scales
+        return now.draw(value, partial(block_stochastic_sign, block_size=now.bucket.block_size))
 
     def serve(self, now: Round, bits: Tensor, scales: Tensor | None) -> Parcel:
         """Z takes the mean message in."""
@@ -74,9 +75,7 @@ class DvrQ(DvrSign):
 
     def answer(self, now: Round) -> Parcel:
         """Q(z), drawn by the owner."""
-        z = now.state["z"]
-        bits, scales = block_stochastic_sign(z, now.uniforms(z, server=True), block_size=now.bucket.block_size)
-        return pack(bits), scales
+        return now.draw(now.state["z"], partial(block_stochastic_sign, block_size=now.bucket.block_size), server=True)
 
     def decode(self, now: Round, bits: Tensor, scales: Tensor | None, out: Tensor) -> None:
         """Scaled signs."""

@@ -1,5 +1,7 @@
 """What a distributed method is: a worker's estimate, its message, the answer of the owner of a slice, the update."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -8,10 +10,14 @@ from torch import Tensor
 
 from signscope._core.private_stream import SERVER, private_stream
 from signscope.optim.distributed.buckets import Bucket
-from signscope.optim.distributed.packing import Tie, pack, pack_signs, parity, unpack_signs, unpack_ternary
+from signscope.optim.distributed.packing import WORD, Tie, pack, pack_signs, parity, unpack_signs, unpack_ternary
 
 Parcel = tuple[Tensor, Tensor | None]
 """Bits as bytes, and scales or nothing; both flat, slice after slice."""
+Compressor = Callable[[Tensor, Tensor], tuple[Tensor, Tensor | None]]
+"""Booleans, and scales or nothing, from values and uniform numbers."""
+DRAWN = 2**17
+"""Coordinates for which random numbers are drawn at a time on the CPU."""
 Grads = dict[str, list[Tensor]]
 """By point ("grad", "grad@x_prev"), one flat padded tensor per bucket."""
 
@@ -60,9 +66,25 @@ class Round:
         """First coordinate of the slice that this rank owns."""
         return self.rank * self.bucket.chunk
 
-    def uniforms(self, like: Tensor, *, server: bool = False) -> Tensor:
-        """Uniform numbers in [0, 1) in the shape and precision of a flat tensor, private to this rank and step."""
-        return torch.rand(len(like), generator=self._stream(like, server), dtype=like.dtype, device=like.device)
+    def draw(self, values: Tensor, compress: Compressor, *, server: bool = False) -> Parcel:
+        """Packed random signs (and scales) of a flat tensor, from uniform numbers private to this rank and step.
+
+        On the CPU piece by piece, so that the numbers never leave the cache: the same stream, hence the same bits.
+
+        Args:
+            values: Flat, whole blocks.
+            compress: From values and uniform numbers in [0, 1) to booleans and, with some methods, scales.
+            server: Whether the owner of a slice draws, or the worker.
+        """
+        stream, unit = self._stream(values, server), math.lcm(WORD, self.bucket.block_size)
+        size = max(DRAWN // unit, 1) * unit if values.is_cpu else len(values)
+        bits, scales = list[Tensor](), list[Tensor]()
+        for piece in values.split(size):
+            uniforms = torch.rand(len(piece), generator=stream, dtype=piece.dtype, device=piece.device)
+            positive, scale = compress(piece, uniforms)
+            bits.append(pack(positive))
+            scales += [] if scale is None else [scale]
+        return torch.cat(bits), torch.cat(scales) if scales else None
 
     def zero_bits(self, like: Tensor, *, server: bool = False) -> int | Tensor:
         """Bits for coordinates that are exactly zero (a worker) or tied (an owner).

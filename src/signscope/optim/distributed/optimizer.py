@@ -83,7 +83,8 @@ class DistributedSign(TwoPointOptimizer):
         timeout: Seconds after which a missing worker is an error; None leaves it to the process group.
         max_scale: Largest scale of a message that is believed; larger ones are clipped and counted.
         checksum_every: Steps between comparisons of the parameters across ranks; 0 for the first step alone.
-        bucket_size: Coordinates of a flat buffer; many small tensors travel together.
+        bucket_size: Coordinates of a flat buffer; many small tensors travel together. Plain votes of one buffer travel
+            while the next is packed: on slow links several smaller ones hide each other, on fast ones they cost calls.
         weight_decay: Decoupled weight decay, per unit of ``lr``.
         maximize: Climb instead of descend.
         master_weights: Keep float32 copies of half-precision weights and update those (4 bytes per weight).
@@ -213,11 +214,11 @@ class DistributedSign(TwoPointOptimizer):
         ]
         if any(grad.is_sparse for grad in grads):
             raise InvalidInput(f"{self._who}: sparse gradients are not covered; use sparse=False in the embedding.")
-        if self._agreed(all_finite(grads)):
-            self.counters["gradient_calls"] += 1
+        if self.rounds.can_stream():
+            taken = self._stream(grads)
+        elif taken := self._agreed(all_finite(grads)):
             self._take({"grad": grads})
-        else:
-            self.counters["skipped_steps"] += 1
+        self.counters["gradient_calls" if taken else "skipped_steps"] += 1
         return loss
 
     def add_param_group(self, param_group: Group) -> None:
@@ -329,10 +330,6 @@ class DistributedSign(TwoPointOptimizer):
         rates = [float(group["lr"]) for group in self.param_groups for _ in group["params"]]
         common = rates[0] if len(set(rates)) == 1 else None
         length = 1.0 if common is None or self.method.lr_inside else common
-        plain = common is not None and not any(g["maximize"] or g["master_weights"] for g in self.param_groups)
-        if plain and grads and self.rounds.can_stream(grads["grad"]):
-            self._stream(grads["grad"], length)
-            return
         updates, mended = self.rounds.run(
             {} if refresh else self._signed(grads), rates if self.method.lr_inside else None, length=length
         )
@@ -344,15 +341,23 @@ class DistributedSign(TwoPointOptimizer):
         self._apply(updates)
         self.counters["steps"] += 1
 
-    def _stream(self, grads: list[Tensor], rate: float) -> None:
-        """The plain vote without flat copies; nothing moves before all answers are here."""
-        answers = self.rounds.stream(grads)
+    def _stream(self, grads: list[Tensor]) -> bool:
+        """The plain vote without flat copies; nothing moves before all answers are here. False: it was skipped."""
+        step, finite = self.counters["steps"], None
+        if self.rounds.is_due(step) or self.rounds.options.momentum > 0:  # averages take nothing back
+            finite = self._agreed(all_finite(grads))
+        if finite is False:
+            return False
+        answers = self.rounds.stream(grads, step=step, batch_size=self.batch_size, finite=finite)
+        if answers is None:
+            return False
+        kept: list[float] = []
         for group in self.param_groups:
             self._look_at_precision(group)
-            if group["weight_decay"] != 0:
-                lists.mul_(group["params"], 1 - rate * group["weight_decay"])
-        self.rounds.apply_stream(answers, length=rate)
+            kept += [1 - float(group["lr"]) * group["weight_decay"]] * len(group["params"])
+        self.rounds.apply_stream(answers, length=float(self.param_groups[0]["lr"]), kept=kept)
         self.counters["steps"] += 1
+        return True
 
     def _create_points(self) -> None:
         for group in self.param_groups:

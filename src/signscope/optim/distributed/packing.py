@@ -4,6 +4,7 @@ The format is fixed: bit ``i % 8`` of byte ``i // 8`` belongs to coordinate ``i`
 set bit means +1. On the CPU numpy packs views of the tensors, piece by piece in cache; on other devices torch does.
 """
 
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -14,12 +15,16 @@ from signscope._core.errors import InvalidInput
 
 EVEN, ODD = 0x55, 0xAA
 """Bytes whose set bits are the even, or the odd, coordinates."""
-PIECE = 2**18
+PIECE = 2**19
 """Coordinates packed at a time: what one pass reads, the next still finds in cache."""
 TAKEN = 2**16
 """Bytes unpacked at a time, for the same reason."""
 BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little").astype(bool)
 """The eight bits of every byte."""
+COUNTED = 2**16
+"""Bytes of a ballot counted at a time on the CPU."""
+ROW = 2**13
+"""Coordinates compared with one row of thresholds, which stays in the innermost cache."""
 WORD = 64
 """Coordinates per word of a vote; lengths of votes are multiples of it."""
 
@@ -63,15 +68,60 @@ def pack_signs(values: Tensor, *, zero: int | Tensor) -> Tensor:
     if not values.is_cpu:
         return (pack(values >= 0) & zero) | pack(values > 0)
     packed = np.empty(len(values) // 8, dtype=np.uint8)
-    flat = values.detach().numpy()
-    fill = zero.numpy() if isinstance(zero, Tensor) else zero
+    flat, room = values.detach().numpy(), np.empty(min(PIECE, len(values)), dtype=bool)
+    row = None if isinstance(zero, Tensor) else thresholds(zero, flat.dtype.char)
     for start in range(0, len(flat), PIECE):
         piece, place = flat[start : start + PIECE], slice(start // 8, (start + PIECE) // 8)
-        above = np.packbits(piece > 0, bitorder="little")
-        at_least = np.packbits(piece >= 0, bitorder="little")
-        at_least &= fill if isinstance(fill, int) else fill[place]
-        np.bitwise_or(above, at_least, out=packed[place])
+        if row is None:
+            fill = zero.numpy()[place] if isinstance(zero, Tensor) else np.uint8(zero)
+            _pack_twice(piece, packed[place], zero=fill, room=room[: len(piece)])
+        else:
+            pack_piece(piece, packed[place], row=row, room=room[: len(piece)])
     return torch.from_numpy(packed)
+
+
+def pack_piece(values: np.ndarray, out: np.ndarray, *, row: np.ndarray, room: np.ndarray) -> None:
+    """Signs of a piece that fits into cache, by one comparison.
+
+    Args:
+        values: Real numbers, length a multiple of 8.
+        out: Where the bytes go.
+        row: From `thresholds`.
+        room: Booleans of the length of the values, overwritten.
+    """
+    whole = len(values) // ROW * ROW
+    np.greater(values[:whole].reshape(-1, ROW), row, out=room[:whole].reshape(-1, ROW))
+    np.greater(values[whole:], row[: len(values) - whole], out=room[whole:])
+    out[:] = np.packbits(room, bitorder="little")
+
+
+def thresholds(zero: int, kind: str) -> np.ndarray | None:
+    """A row of `ROW` numbers that exactly those values exceed whose bit is set: 0, or the negative number next to it.
+
+    Args:
+        zero: Byte of the bits of zeros.
+        kind: Character of the precision.
+
+    Returns:
+        The row; None where the processor was told to take numbers next to zero for zero.
+    """
+    row = _threshold_row(zero, kind)
+    return row if (row[:8] < 0).sum() == zero.bit_count() else None
+
+
+def _pack_twice(values: np.ndarray, out: np.ndarray, *, zero: np.ndarray | np.uint8, room: np.ndarray) -> None:
+    """Signs of a piece by two comparisons: what is positive, and what is not negative and has its bit in ``zero``."""
+    np.greater_equal(values, 0, out=room)
+    at_least = np.packbits(room, bitorder="little")
+    at_least &= zero
+    np.greater(values, 0, out=room)
+    np.bitwise_or(np.packbits(room, bitorder="little"), at_least, out=out)
+
+
+@lru_cache(maxsize=8)
+def _threshold_row(zero: int, kind: str) -> np.ndarray:
+    nothing = np.zeros((), dtype=kind)
+    return np.where(np.tile(BITS[zero], ROW // 8), np.nextafter(nothing, -np.ones_like(nothing)), nothing)
 
 
 def unpack(packed: Tensor) -> Tensor:
@@ -95,7 +145,7 @@ def unpack_signs(packed: Tensor, out: Tensor, *, length: float = 1.0) -> Tensor:
     """
     if not packed.is_cpu:
         return out.copy_(unpack(packed)).mul_(2 * length).sub_(length)
-    table = np.where(BITS, length, -length).astype(str(out.dtype).removeprefix("torch."))
+    table = _table(length, str(out.dtype).removeprefix("torch."))
     rows, data = out.numpy().reshape(-1, 8), packed.contiguous().numpy()
     for start in range(0, len(data), TAKEN):
         place = slice(start, start + TAKEN)
@@ -103,32 +153,47 @@ def unpack_signs(packed: Tensor, out: Tensor, *, length: float = 1.0) -> Tensor:
     return out
 
 
+@lru_cache(maxsize=8)
+def _table(length: float, dtype: str) -> np.ndarray:
+    """Eight signed lengths for every byte."""
+    return np.where(BITS, length, -length).astype(dtype)
+
+
 def unpack_ternary(nonzero: Tensor, positive: Tensor, out: Tensor, *, length: float = 1.0) -> Tensor:
     """Writes ``length``, 0 or ``-length``: two bits per coordinate, the first of which says whether it moves."""
     return unpack_signs(positive, out, length=length).mul_(unpack(nonzero))
 
 
-def vote(ballots: Tensor, *, tie: int | Tensor) -> Tensor:
+def vote(ballots: Tensor, *, tie: int | Tensor, out: Tensor | None = None) -> Tensor:
     """Majority of every bit; where as many are set as not, the bit of ``tie``.
 
     Args:
         ballots: Packed signs, one row per voter, shape (voters, bytes), bytes a multiple of 8.
         tie: Bits of the ties: a byte repeated along the row, or bytes, shape (bytes,).
+        out: Where to write, shape (bytes,).
 
     Returns:
         Bytes, shape (bytes,).
     """
-    more, equal = _compare(ballots)
-    if equal is None:
-        return more.view(torch.uint8)
-    return more.view(torch.uint8) | (equal.view(torch.uint8) & tie)
+    result = torch.empty_like(ballots[0]) if out is None else out
+    for place in _places(ballots):
+        more, equal = _compare(ballots[:, place])
+        bits = more.view(torch.uint8)
+        if equal is not None:
+            bits |= equal.view(torch.uint8) & (tie if isinstance(tie, int) else tie[place])
+        result[place] = bits
+    return result
 
 
 def vote_ternary(ballots: Tensor) -> tuple[Tensor, Tensor]:
     """Majority of every bit with ties kept: the packed facts "no tie" and "majority positive"."""
-    more, equal = _compare(ballots)
-    nonzero = torch.full_like(more, -1) if equal is None else ~equal
-    return nonzero.view(torch.uint8), more.view(torch.uint8)
+    nonzero, positive = torch.full_like(ballots[0], 255), torch.empty_like(ballots[0])
+    for place in _places(ballots):
+        more, equal = _compare(ballots[:, place])
+        positive[place] = more.view(torch.uint8)
+        if equal is not None:
+            nonzero[place] = equal.bitwise_not_().view(torch.uint8)
+    return nonzero, positive
 
 
 def count(ballots: Tensor, *, present: Tensor | None = None) -> Tensor:
@@ -150,15 +215,21 @@ def count(ballots: Tensor, *, present: Tensor | None = None) -> Tensor:
     return total
 
 
+def _places(ballots: Tensor) -> list[slice]:
+    """Stretches of the rows; on the CPU short ones, so that the counts stay in cache."""
+    length = ballots.shape[1]
+    step = COUNTED if ballots.is_cpu else max(length, 1)
+    return [slice(start, min(start + step, length)) for start in range(0, length, step)]
+
+
 def _compare(ballots: Tensor) -> tuple[Tensor, Tensor | None]:
     """Words that say where more than half of the bits are set, and (even numbers) where exactly half are.
 
     The votes are added up bit by bit: ``planes[k]`` holds binary digit k of 64 counts per word.
     """
-    words, voters = ballots.contiguous().view(torch.int64), len(ballots)
+    words, voters = [row.view(torch.int64) for row in ballots], len(ballots)
     planes: list[Tensor] = []
-    for number, row in enumerate(words, start=1):
-        carry = row
+    for number, carry in enumerate(words, start=1):
         for index, plane in enumerate(planes):
             planes[index], carry = plane ^ carry, plane & carry
         if number.bit_length() > len(planes):

@@ -1,6 +1,6 @@
 """The rounds of a distributed method: flat buffers, exchange, service, answer, and what must be saved."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,8 +12,7 @@ from signscope.optim.distributed.averaging import DvrSign
 from signscope.optim.distributed.buckets import common_place, make_buckets
 from signscope.optim.distributed.faults import digest, mend_scales, refuse_differences
 from signscope.optim.distributed.method import Grads, Method, Options, Parcel, Round, buffer
-from signscope.optim.distributed.packing import parity, vote
-from signscope.optim.distributed.streaming import apply_pieces, can_stream, pack_pieces
+from signscope.optim.distributed.streaming import VoteStream, can_stream
 from signscope.optim.distributed.voting import MajorityVote
 from signscope.optim.distributed.wire import Wire
 
@@ -63,6 +62,7 @@ class Rounds:
         self.state: list[dict[str, Tensor]] = [{} for _ in self.buckets]
         self.weights = [1 / self.wire.size] * self.wire.size
         self._flats: dict[tuple[str, int], Tensor] = {}
+        self._stream: VoteStream | None = None
         self._compared = False
 
     # --- before a round -------------------------------------------------------------------------------------------
@@ -75,13 +75,18 @@ class Rounds:
             WorkerLost: A rank did not answer.
         """
         self.wire.step = step
-        numbers = [finite, batch_size, step]
-        due = not self._compared or (self.checksum_every > 0 and step % self.checksum_every == 0)
-        if due:
-            numbers += self._digests()
         if self.wire.size == 1:
+            self._compared = True
             return finite
-        rows = self.wire.agree([int(n) for n in numbers], device=self.device)
+        due = self.is_due(step)
+        numbers = [finite, batch_size, step, *(self._digests() if due else [])]
+        return self._judged(self.wire.agree([int(n) for n in numbers], device=self.device), due=due)
+
+    def is_due(self, step: int) -> bool:
+        """Whether parameters and options are to be compared across ranks in this step."""
+        return not self._compared or (self.checksum_every > 0 and step % self.checksum_every == 0)
+
+    def _judged(self, rows: Tensor, *, due: bool) -> bool:
         refuse_differences(self.who, ["the step counters"], rows[:, 2:3])
         if due:
             refuse_differences(self.who, ["shapes", "options", "values of the parameters"], rows[:, 3:])
@@ -92,7 +97,7 @@ class Rounds:
     def _digests(self) -> list[int]:
         shapes = [(tuple(p.shape), str(p.dtype)) for p in self.params]
         rates = [(float(g["lr"]), g["weight_decay"], g["maximize"]) for g in self.groups]
-        layout = [(b.block_size, b.dim) for b in self.buckets]
+        layout = [*((b.block_size, b.dim) for b in self.buckets), self.can_stream()]
         return [digest([shapes]), digest([self.method.name, self.options, rates, layout]), digest(self.params)]
 
     def _weigh(self, sizes: list[int]) -> None:
@@ -135,29 +140,48 @@ class Rounds:
         updates = [view for b, out in zip(self.buckets, outs, strict=True) for view in b.views(out)]
         return updates, mended
 
-    def can_stream(self, grads: Sequence[Tensor]) -> bool:
-        """Whether `stream` may take the place of `run`."""
-        plain = type(self.method) is MajorityVote and self.options.momentum == 0 and self.options.tie == "parity"
-        tensors = (*self.params, *grads)
-        return plain and can_stream(tensors, self.dtype) and all(param.requires_grad for param in self.params)
+    def can_stream(self) -> bool:
+        """Whether `stream` takes the place of `run`: equal on all ranks (compared at the start), whatever gradients."""
+        if type(self.method) is not MajorityVote or self.options.tie != "parity":
+            return False
+        special = any(group["maximize"] or group["master_weights"] for group in self.groups)
+        if special or len({float(group["lr"]) for group in self.groups}) > 1:
+            return False
+        return can_stream(self.params, self.dtype) and all(param.requires_grad for param in self.params)
 
-    def stream(self, grads: Sequence[Tensor]) -> list[Tensor]:
-        """The exchanges of plain majority vote without flat copies: packed signs by bucket."""
-        answers: list[Tensor] = []
-        for now in self._rounds(1.0):
-            part = slice(now.bucket.first, now.bucket.first + len(now.bucket.shapes))
-            bits = pack_pieces(now.bucket, grads[part], zero=parity(now.step + now.rank))
-            if now.size > 1:
-                ballots = self.wire.exchange(bits.view(now.size, -1))
-                bits = self.wire.gather(vote(ballots, tie=parity(now.step))).view(-1)
-            answers.append(bits)
-        return answers
+    def stream(
+        self, grads: Sequence[Tensor], *, step: int, batch_size: int, finite: bool | None
+    ) -> list[Tensor] | None:
+        """The exchanges of a plain majority vote without flat copies, one bucket while the next is packed.
 
-    def apply_stream(self, answers: list[Tensor], *, length: float) -> None:
-        """Moves the parameters along packed signs."""
-        for bucket, bits in zip(self.buckets, answers, strict=True):
-            params = self.params[bucket.first : bucket.first + len(bucket.shapes)]
-            apply_pieces(bucket, bits, params, length=length)
+        Args:
+            grads: Gradients.
+            step: Number of the step.
+            batch_size: Rows behind the gradients.
+            finite: Whether the gradients of all ranks are finite, where `agree` has told; None: the ranks agree on
+                that while the votes travel.
+
+        Returns:
+            Packed signs by bucket, valid until the next call; None where a rank has a gradient that is not finite.
+        """
+        self.wire.step = step
+        if self._stream is None:
+            self._stream = VoteStream(self.wire, self.buckets, self.dtype)
+
+        def agree(good: bool) -> Callable[[], bool]:
+            if finite is not None or self.wire.size == 1:
+                return lambda: good
+            asked = self.wire.start_agree([int(good), batch_size, step], device=self.device)
+            return lambda: self._judged(asked.wait(), due=False)
+
+        fitting = [grad.to(self.dtype).contiguous() for grad in grads]  # the tensors themselves as a rule
+        return self._stream.vote(self._rounds(1.0), fitting, agree=agree)
+
+    def apply_stream(self, answers: list[Tensor], *, length: float, kept: Sequence[float]) -> None:
+        """Moves the parameters, each multiplied by its factor ``kept`` before, along packed signs."""
+        assert self._stream is not None
+        for now, packed in zip(self._rounds(length), answers, strict=True):
+            self._stream.apply(now, packed, self.params, kept=kept)
 
     def _round(self, now: Round, value: Tensor, out: Tensor) -> int:
         if now.size == 1:

@@ -1,7 +1,10 @@
-"""Majority vote as a communication hook of DistributedDataParallel."""
+"""Majority vote as a communication hook of DistributedDataParallel, overlapping with the backward pass."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch._C._distributed_c10d import GradBucket
@@ -11,9 +14,11 @@ from signscope._core import checks
 from signscope._core.errors import InvalidInput
 from signscope.optim import lists
 from signscope.optim.averaging import past
-from signscope.optim.distributed.buckets import make_buckets
+from signscope.optim.distributed.buckets import Bucket, make_buckets
 from signscope.optim.distributed.packing import (
+    PIECE,
     Tie,
+    pack,
     pack_signs,
     parity,
     unpack_signs,
@@ -21,7 +26,33 @@ from signscope.optim.distributed.packing import (
     vote,
     vote_ternary,
 )
-from signscope.optim.distributed.wire import Wire
+from signscope.optim.distributed.streaming import can_stream, gradient_pieces, pack_pieces
+from signscope.optim.distributed.wire import Pending, Wire
+
+
+@dataclass
+class _Ballot:
+    """A bucket whose votes travel.
+
+    Attributes:
+        values: DDP's buffer; holds the signs' source (a gradient, or the new average) until the end.
+        grads: Its parts, by parameter.
+        params: Those parameters.
+        layout: Slices and padding.
+        ties: Bits of the ties, a byte or packed for the whole bucket.
+        finite: Whether the local gradient was.
+        done: What DDP waits for.
+        arriving: The exchange under way, or the gather that follows it.
+    """
+
+    values: Tensor
+    grads: list[Tensor]
+    params: list[Tensor]
+    layout: Bucket
+    ties: int | Tensor
+    finite: bool
+    done: torch.futures.Future[Tensor]
+    arriving: Pending
 
 
 class VoteState:
@@ -47,11 +78,56 @@ class VoteState:
         self.tie = checks.one_of("vote_hook", "tie", tie, ("parity", "ternary"))
         self.averages = WeakTensorKeyDictionary()  # by parameter: DDP may rebuild its buckets
         self.steps = 0
+        self.ballots: list[_Ballot] = []  # of this backward pass
+        self.patterns: dict[tuple[int, ...], Tensor] = {}  # packed parity of places, by sizes of parameters
 
     @property
     def payload_bytes(self) -> int:
         """Bytes of bits that this rank has sent so far."""
         return self.wire.payload_bytes
+
+    def state_dict(self, params: Iterable[Tensor]) -> dict[str, Any]:
+        """What belongs to this rank; every rank saves its own.
+
+        Args:
+            params: ``model.parameters()``; averages are saved in this order.
+        """
+        averages = [self.averages.get(param) for param in params]
+        return {
+            "rank": self.wire.rank,
+            "world_size": self.wire.size,
+            "momentum": self.momentum,
+            "steps": self.steps,
+            "averages": [None if average is None else average.clone() for average in averages],
+        }
+
+    def load_state_dict(self, saved: dict[str, Any], params: Iterable[Tensor]) -> None:
+        """Continues bit for bit with as many workers; with another number the averages start anew.
+
+        Args:
+            saved: From `state_dict` of this rank.
+            params: Parameters of the model, in the same order.
+
+        Raises:
+            InvalidInput: Another rank's state, another momentum, or other parameters.
+        """
+        params, same = list(params), saved["world_size"] == self.wire.size
+        shapes = [None if average is None else average.shape for average in saved["averages"]]
+        if len(shapes) != len(params) or any(s not in (None, p.shape) for s, p in zip(shapes, params, strict=True)):
+            raise InvalidInput("vote_hook: the checkpoint is of a model with other parameters, or in another order.")
+        if same and saved["rank"] != self.wire.rank:
+            raise InvalidInput(
+                f"vote_hook: rank {self.wire.rank} was given the checkpoint of rank {saved['rank']}. Each rank has its "
+                "own averages: save one file per rank, and load the one of the same rank."
+            )
+        if saved["momentum"] != self.momentum:
+            raise InvalidInput(
+                f"vote_hook: the checkpoint has momentum {saved['momentum']:g}, this state {self.momentum:g}."
+            )
+        self.steps, self.averages, self.ballots = saved["steps"], WeakTensorKeyDictionary(), []
+        for param, average in zip(params, saved["averages"], strict=True):
+            if same and average is not None:
+                self.averages[param] = average.to(param.device).clone()
 
 
 def vote_hook(state: VoteState, bucket: GradBucket) -> torch.futures.Future[Tensor]:
@@ -59,8 +135,9 @@ def vote_hook(state: VoteState, bucket: GradBucket) -> torch.futures.Future[Tens
 
     ``ddp_model.register_comm_hook(VoteState(), vote_hook)``, then any optimizer that follows gradients, such as
     ``torch.optim.SGD(lr=1e-3)``: its step is the vote's. Averages belong to parameters, so DDP may rebuild its
-    buckets. The exchange is finished before the hook returns: backward does not overlap with it. A local gradient
-    that is NaN or infinite becomes NaN on every rank, so that a check of gradients there stops all.
+    buckets. Votes travel while the backward pass goes on: a bucket's are counted when the next bucket is ready, and
+    only those of the last are waited for. A bucket with a gradient that is NaN or infinite on some rank becomes NaN
+    on all, and leaves the averages as they were, so that a check of gradients stops every rank alike.
 
     Args:
         state: Made once per model.
@@ -68,44 +145,118 @@ def vote_hook(state: VoteState, bucket: GradBucket) -> torch.futures.Future[Tens
     """
     if not isinstance(state, VoteState):
         raise InvalidInput(f"vote_hook: register it with a VoteState(), got {type(state).__name__}.")
+    if bucket.index() == 0:
+        state.ballots = []  # of a backward pass that broke off
+    state.wire.step = state.steps
+    ballot = _cast(state, bucket)
+    if state.ballots:
+        _count(state, state.ballots[-1])
+    state.ballots.append(ballot)
+    if bucket.is_last():
+        _close(state)
+    return ballot.done
+
+
+def _cast(state: VoteState, bucket: GradBucket) -> _Ballot:
+    """Sends the local votes of a bucket on their way."""
     wire, values = state.wire, bucket.buffer()
-    wire.step = state.steps
-    flags = wire.agree([int(bool(values.isfinite().all()))], device=values.device)
-    if bool(flags.all()):
-        _average(state, bucket)
-        _vote(state, values)
-    else:
-        values.fill_(float("nan"))
-    state.steps += bucket.is_last()
-    done: torch.futures.Future[Tensor] = torch.futures.Future()
-    done.set_result(values)
-    return done
+    grads, params = bucket.gradients(), bucket.parameters()
+    layout = make_buckets([values], num_workers=wire.size, block_size=8, bucket_size=len(values))[0]
+    finite = bool(values.isfinite().all())
+    if state.momentum > 0 and finite:
+        _average(state, params, grads)
+    sizes = tuple(param.numel() for param in params)
+    bits = _packed(values, layout, zero=_parity(state, sizes, layout, state.steps + wire.rank, values.device))
+    ties = _parity(state, sizes, layout, state.steps, values.device)
+    done = torch.futures.Future(devices=[values.device] if values.is_cuda else None)
+    arriving = wire.start_exchange(bits.view(wire.size, -1))
+    return _Ballot(values, grads, params, layout, ties, finite, done, arriving)
 
 
-def _average(state: VoteState, bucket: GradBucket) -> None:
-    """Puts the local averages in the place of the gradients."""
-    if state.momentum == 0:
-        return
-    grads = bucket.gradients()
-    for param, grad in zip(bucket.parameters(), grads, strict=True):
+def _parity(
+    state: VoteState, sizes: tuple[int, ...], layout: Bucket, number: int, device: torch.device
+) -> int | Tensor:
+    """Bits of zeros and ties: the parity of ``number`` and the place in the parameter, whatever bucket it lies in."""
+    if all(size % 2 == 0 for size in sizes[:-1]):
+        return parity(number)
+    if sizes not in state.patterns:
+        places = torch.cat([torch.arange(size) for size in sizes]) % 2 == 1
+        flat = torch.zeros(layout.padded, dtype=torch.bool)
+        flat[: len(places)] = places
+        state.patterns[sizes] = pack(flat).to(device)
+    pattern = state.patterns[sizes]
+    return ~pattern if number % 2 else pattern
+
+
+def _average(state: VoteState, params: list[Tensor], grads: list[Tensor]) -> None:
+    """Puts the new local averages in the place of the gradients; the old ones stay until all ranks agree."""
+    known = [index for index, param in enumerate(params) if param in state.averages]
+    if known:
+        new = [grads[index] for index in known]
+        lists.mul_(new, 1 - state.momentum)
+        for grad, index in zip(new, known, strict=True):
+            grad.copy_(state.averages[params[index]] * state.momentum + grad)
+
+
+def _keep(state: VoteState, ballot: _Ballot) -> None:
+    """The new averages take the place of the old ones."""
+    for param, average in zip(ballot.params, ballot.grads, strict=True):
         if param in state.averages:
-            state.averages[param].mul_(state.momentum).add_(grad * (1 - state.momentum))
+            state.averages[param].copy_(average)
         else:
-            state.averages[param] = grad.clone()
-    lists.copy_(grads, [state.averages[param] for param in bucket.parameters()])
+            state.averages[param] = average.clone()
 
 
-def _vote(state: VoteState, values: Tensor) -> None:
-    """Votes on a flat tensor in place."""
-    wire, size = state.wire, len(values)
-    layout = make_buckets([values], num_workers=wire.size, block_size=8, bucket_size=size)[0]
-    flat = torch.zeros(layout.padded, dtype=torch.float32, device=values.device)
-    flat[:size] = values
-    ballots = wire.exchange(pack_signs(flat, zero=parity(state.steps + wire.rank)).view(wire.size, -1))
+def _count(state: VoteState, ballot: _Ballot) -> None:
+    """Waits for a bucket's votes and sends the majority of this rank's slice."""
+    ballots = ballot.arriving.wait()
     if state.tie == "ternary":
-        planes = wire.gather(torch.cat(vote_ternary(ballots)))
-        half = planes.shape[1] // 2
-        unpack_ternary(planes[:, :half].reshape(-1), planes[:, half:].reshape(-1), flat)
+        own = torch.cat(vote_ternary(ballots))
     else:
-        unpack_signs(wire.gather(vote(ballots, tie=parity(state.steps))).view(-1), flat)
-    values.copy_(flat[:size])
+        length, ties = ballots.shape[1], ballot.ties
+        mine = ties if isinstance(ties, int) else ties[state.wire.rank * length : (state.wire.rank + 1) * length]
+        own = vote(ballots, tie=mine)
+    ballot.arriving = state.wire.start_gather(own)
+
+
+def _close(state: VoteState) -> None:
+    """The end of a backward pass: the last votes, agreement on NaN, signs in the place of the gradients."""
+    flags = [int(ballot.finite) for ballot in state.ballots]
+    asked = state.wire.start_agree(flags, device=state.ballots[0].values.device)
+    _count(state, state.ballots[-1])
+    finite = asked.wait().cpu().all(0).tolist()
+    for ballot, good in zip(state.ballots, finite, strict=True):
+        rows = ballot.arriving.wait()
+        if good:
+            if state.momentum > 0:
+                _keep(state, ballot)
+            _write(rows, ballot.values, ternary=state.tie == "ternary")
+        else:
+            ballot.values.fill_(float("nan"))
+    state.steps += 1
+    finished, state.ballots = state.ballots, []
+    for ballot in finished:
+        ballot.done.set_result(ballot.values)
+
+
+def _packed(values: Tensor, layout: Bucket, *, zero: int | Tensor) -> Tensor:
+    """Signs as bits, padding included."""
+    if isinstance(zero, int) and can_stream([values], values.dtype) and values.dtype in (torch.float32, torch.float64):
+        packed = torch.empty(layout.padded // 8, dtype=torch.uint8)
+        room = np.empty(min(PIECE, layout.padded), dtype=bool)
+        pack_pieces(gradient_pieces(layout, [values]), packed, zero=zero, room=room, check=False)
+        return packed
+    flat = torch.zeros(layout.padded, dtype=torch.float32, device=values.device)
+    flat[: layout.dim] = values
+    return pack_signs(flat, zero=zero)
+
+
+def _write(rows: Tensor, values: Tensor, *, ternary: bool) -> None:
+    """Signs of the majority from one or two packed planes per owner."""
+    half = rows.shape[1] // 2 if ternary else rows.shape[1]
+    flat = torch.empty(8 * half * len(rows), dtype=torch.float32, device=values.device)
+    if ternary:
+        unpack_ternary(rows[:, :half].reshape(-1), rows[:, half:].reshape(-1), flat)
+    else:
+        unpack_signs(rows.reshape(-1), flat)
+    values.copy_(flat[: len(values)])

@@ -12,7 +12,7 @@ from signscope.optim.distributed.method import (
     buffer,
     decode_signs,
 )
-from signscope.optim.distributed.packing import count, pack, pack_signs, vote, vote_ternary
+from signscope.optim.distributed.packing import count, pack_signs, vote, vote_ternary
 from signscope.rules.compression import stochastic_sign
 
 
@@ -52,7 +52,7 @@ class StoSign(MajorityVote):
 
     def encode(self, now: Round, value: Tensor) -> Parcel:
         """Random signs."""
-        return pack(stochastic_sign(value, now.options.radius, now.uniforms(value))), None
+        return draw(now, value, now.options.radius)
 
     def alone(self, now: Round, value: Tensor, out: Tensor) -> None:
         """The random sign decides."""
@@ -90,7 +90,7 @@ class SsvrMv(StoSign):
         if now.options.server == "sign":
             return super().serve(now, bits, scales)
         votes = count(bits).to(torch.float32)
-        return pack(stochastic_sign(votes, float(now.size), now.uniforms(votes, server=True))), None
+        return draw(now, votes, float(now.size), server=True)
 
     def decode(self, now: Round, bits: Tensor, scales: Tensor | None, out: Tensor) -> None:
         """Signs; a random sign is never zero."""
@@ -117,7 +117,7 @@ class Ssdm(Method):
         """Random signs, and per slice the number 1, or 0 for "no opinion" when everything is zero."""
         norm = float(now.state["norm"])
         opinion = value.new_full((now.size,), float(norm > 0))
-        return pack(stochastic_sign(value, norm or 1.0, now.uniforms(value))), opinion
+        return draw(now, value, norm or 1.0)[0], opinion
 
     def serve(self, now: Round, bits: Tensor, scales: Tensor | None) -> Parcel:
         """Votes for minus votes against, one signed byte per coordinate."""
@@ -127,6 +127,11 @@ class Ssdm(Method):
     def decode(self, now: Round, bits: Tensor, scales: Tensor | None, out: Tensor) -> None:
         """The mean vote."""
         out.copy_(bits.view(-1).view(torch.int8)).div_(now.size).mul_(now.length)
+
+
+def draw(now: Round, values: Tensor, radius: float, *, server: bool = False) -> Parcel:
+    """Packed random signs with a common radius."""
+    return now.draw(values, lambda v, uniforms: (stochastic_sign(v, radius, uniforms), None), server=server)
 
 
 def joint_norm(values: list[Tensor]) -> float:

@@ -42,6 +42,31 @@ def bytes_per_step(
     return share * ((up_bits + down_bits) * dim / 8 + 4 * (up_scales + down_scales))
 
 
+class Pending:
+    """An exchange under way.
+
+    Args:
+        wire: Where it was started.
+        doing: Name for messages.
+        result: What `wait` returns, complete only then.
+        work: Handle of torch.distributed; None where nothing is sent.
+    """
+
+    def __init__(self, wire: "Wire", doing: str, result: Tensor, work: Any = None) -> None:
+        self.wire, self.doing, self.result, self.work = wire, doing, result, work
+
+    def wait(self) -> Tensor:
+        """The result, as soon as everything is here.
+
+        Raises:
+            WorkerLost: A worker died, hangs or left.
+        """
+        if self.work is not None:
+            work, self.work = self.work, None
+            self.wire.finish(self.doing, work)
+        return self.result
+
+
 class Wire:
     """The collectives of one process group, with a timeout and counted bytes.
 
@@ -75,37 +100,63 @@ class Wire:
             slices: One row per rank, contiguous.
             kind: Which counter the bytes go to: "payload", "dense" or "control".
         """
-        if self.size == 1:
-            return slices
-        received = torch.empty_like(slices)
-        self._call("all-to-all", lambda: dist.all_to_all_single(received, slices, group=self.group, async_op=True))
-        self._count(kind, slices[0], times=self.size - 1)
-        return received
+        return self.start_exchange(slices, kind=kind).wait()
 
     def gather(self, own: Tensor, *, kind: str = "payload") -> Tensor:
         """Sends a flat tensor to everyone; returns all of them, by sender, shape (ranks, length)."""
+        return self.start_gather(own, kind=kind).wait()
+
+    def start_exchange(self, slices: Tensor, *, out: Tensor | None = None, kind: str = "payload") -> Pending:
+        """`exchange` without waiting; ``slices`` must stay as they are until then, ``out`` is where rows arrive."""
         if self.size == 1:
-            return own[None]
-        everything = own.new_empty(self.size, len(own))
-        self._call(
-            "all-gather", lambda: SINGLE_GATHER(everything.view(-1), own.contiguous(), group=self.group, async_op=True)
+            return Pending(self, "all-to-all", slices)
+        received = torch.empty_like(slices) if out is None else out
+        work = self._start(
+            "all-to-all", lambda: dist.all_to_all_single(received, slices, group=self.group, async_op=True)
+        )
+        self._count(kind, slices[0], times=self.size - 1)
+        return Pending(self, "all-to-all", received, work)
+
+    def start_gather(self, own: Tensor, *, out: Tensor | None = None, kind: str = "payload") -> Pending:
+        """`gather` without waiting; ``own`` must stay as it is until then."""
+        if self.size == 1:
+            return Pending(self, "all-gather", own[None])
+        own = own.contiguous()
+        everything = own.new_empty(self.size, len(own)) if out is None else out
+        work = self._start(
+            "all-gather", lambda: SINGLE_GATHER(everything.view(-1), own, group=self.group, async_op=True)
         )
         self._count(kind, own, times=self.size - 1)
-        return everything
+        return Pending(self, "all-gather", everything, work)
+
+    def start_agree(self, numbers: list[int], *, device: torch.device) -> Pending:
+        """Whole numbers of every rank, shape (ranks, numbers), without waiting."""
+        return self.start_gather(torch.tensor(numbers, dtype=torch.int64, device=device), kind="control")
 
     def agree(self, numbers: list[int], *, device: torch.device) -> Tensor:
         """Whole numbers of every rank, shape (ranks, numbers), on the CPU."""
-        return self.gather(torch.tensor(numbers, dtype=torch.int64, device=device), kind="control").cpu()
+        return self.start_agree(numbers, device=device).wait().cpu()
 
-    def _call(self, doing: str, start: Callable[[], Any]) -> None:
-        if self.broken is not None:
-            raise self._lost(doing, self.broken)
+    def finish(self, doing: str, work: Any) -> None:
+        """Waits for what was started, as long as the timeout allows.
+
+        Raises:
+            WorkerLost: It did not come.
+        """
         try:
-            work = start()
             if self.timeout is None:
                 work.wait()
             else:
                 work.wait(timedelta(seconds=self.timeout))
+        except RuntimeError as cause:
+            self.broken = cause
+            raise self._lost(doing, cause) from cause
+
+    def _start(self, doing: str, start: Callable[[], Any]) -> Any:
+        if self.broken is not None:
+            raise self._lost(doing, self.broken)
+        try:
+            return start()
         except RuntimeError as cause:
             self.broken = cause
             raise self._lost(doing, cause) from cause
