@@ -44,7 +44,7 @@ def block_stochastic_sign(values: Tensor, uniforms: Tensor, *, block_size: int) 
     return stochastic_sign(rows, scales[:, None], uniforms.view_as(rows)).view(-1), scales
 
 
-@equation("signscope", "DVR message h")
+@equation("dvr", "DVR-Sign and DVR-Q, message h")
 def dvr_message(grad: Tensor, grad_prev: Tensor, *, beta: float) -> Tensor:
     r"""What a worker of DVR compresses.
 
@@ -63,7 +63,7 @@ def dvr_message(grad: Tensor, grad_prev: Tensor, *, beta: float) -> Tensor:
     return grad - (1 - beta) * grad_prev
 
 
-@equation("signscope", "DVR estimate z")
+@equation("dvr", "DVR-Sign and DVR-Q, estimate z")
 def dvr_estimate(message: Tensor, estimate: Tensor, *, beta: float) -> Tensor:
     r"""New gradient estimate of the server of DVR.
 

@@ -84,7 +84,7 @@ def ssvr_mv(terms: Terms, num_steps: int) -> Choice:
     return Choice({"lr": lr, "radius": terms.largest, "beta": 0.5}, math.sqrt(square), "l2")
 
 
-@equation("jiang2024", "DVR-Sign, parameters and rate")
+@equation("dvr", "DVR-Sign, parameters and rate")
 def dvr_sign(terms: Terms, num_steps: int) -> Choice:
     r"""Parameters of DVR-Sign with u = 1 / (K^{1/2} + c^{1/3} K^{2/3}), c = d/n, and its bound in the l1 norm.
 
@@ -109,7 +109,7 @@ def dvr_sign(terms: Terms, num_steps: int) -> Choice:
     return Choice(options, bound)
 
 
-@equation("jiang2024", "DVR-Q, parameters and rate")
+@equation("dvr", "DVR-Q, parameters and rate")
 def dvr_q(terms: Terms, num_steps: int) -> Choice:
     r"""Parameters of DVR-Q with r = (K/n^2)^{1/3}, a = d, and its bound in the l2 norm.
 
@@ -133,7 +133,7 @@ def dvr_q(terms: Terms, num_steps: int) -> Choice:
     return Choice(options, bound, "l2")
 
 
-@equation("jiang2024", "DVR-Sign-FS, rate")
+@equation("dvr", "DVR-Sign-FS, rate")
 def dvr_sign_fs(terms: Terms, num_steps: int) -> Choice:
     r"""Step length of DVR-Sign-FS and its bound in the l1 norm.
 
@@ -151,7 +151,7 @@ def dvr_sign_fs(terms: Terms, num_steps: int) -> Choice:
     return Choice({"lr": lr, "period": terms.period}, bound)
 
 
-@equation("jiang2024", "DVR-Q-FS, rate")
+@equation("dvr", "DVR-Q-FS, rate")
 def dvr_q_fs(terms: Terms, num_steps: int) -> Choice:
     r"""Step length of DVR-Q-FS and its bound in the l2 norm.
 
