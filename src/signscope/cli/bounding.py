@@ -179,7 +179,7 @@ def _show(overview: "Overview") -> None:
         if kind == "lower":
             table = [cells[:3] for cells in table]
         width = max(len(cells[0]) for cells in table)
-        header = ["method".ljust(width), "bound", "calls", "lr", "steps", "batch", "beta", "I"][: len(table[0])]
+        header = ["method".ljust(width), "bound", "calls", "lr", "steps", "batch", "B_0", "beta", "I"][: len(table[0])]
         typer.echo(title)
         for line in aligned(header, [[cells[0].ljust(width), *cells[1:]] for cells in table]):
             typer.echo(f"  {line}")
@@ -209,6 +209,7 @@ def _cells(row: "Row") -> list[str]:
         "-" if found["lr"] is None else f"{found['lr']:.3g}",
         _count(found["num_steps"]),
         _count(found["batch_size"]),
+        "-" if found["init_batch"] in (None, 1) else _count(found["init_batch"]),
         beta,
         _count(found["period"] or None),
     ]

@@ -91,15 +91,15 @@ def gradient(who: str, value: Tensor, layers: Sequence[Layer], *, scale: float =
     grads = _autograd(who, value if scale == 1 else value * scale, layers)
     if all(grad is None for grad in grads):
         raise _no_gradient(who)
-    dense = [
-        torch.zeros_like(layer.param) if grad is None else grad.to_dense() if grad.is_sparse else grad
+    return [
+        torch.zeros_like(layer.param) if grad is None else _unscaled(grad.to_dense() if grad.is_sparse else grad, scale)
         for layer, grad in zip(layers, grads, strict=True)
     ]
-    return (
-        dense
-        if scale == 1
-        else [grad.float().div_(scale) if grad.dtype != torch.float64 else grad / scale for grad in dense]
-    )
+
+
+def _unscaled(grad: Tensor, scale: float) -> Tensor:
+    """``grad / scale``, at least float32; not in place, since autograd hands one tensor to parameters that are added."""
+    return grad if scale == 1 else (grad if grad.dtype == torch.float64 else grad.float()) / scale
 
 
 def _autograd(who: str, value: Tensor, layers: Sequence[Layer]) -> tuple[Tensor | None, ...]:

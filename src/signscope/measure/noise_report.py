@@ -46,7 +46,7 @@ class NoiseReport:
         mode: "eval": noise of the data alone; "train": what the optimizer sees, dropout and batch statistics included.
         random_loss: Whether two evaluations of one batch differ (train mode only).
         loss: Mean loss over the batches, weighted.
-        frozen: Number of parameters tensors that require no gradient and were left out.
+        frozen: Number of parameter tensors that require no gradient and were left out.
         num_processes: Processes whose data were merged.
         bytes_per_parameter: Memory of the statistics.
         tracked: Noise of followed coordinates.
