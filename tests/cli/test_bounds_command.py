@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from signscope.bounds import Constants, signsgd
+from signscope.bounds import Constants, signsgd, ssvr
 from signscope.cli.bounding import bound_methods
 from signscope.cli.door import Door
 
@@ -36,6 +36,18 @@ def test_three_constants_are_enough(run):
     assert "sgd: the bound needs `dim`" in answer.stdout
     assert "met: at least one step" in answer.stdout
     assert "not forecasts" in answer.stdout
+
+
+def test_the_table_shows_the_first_batch_of_ssvr(run):
+    answer = run(THREE)
+    plan = ssvr(Constants(2.0, 1.0, 3.0), num_steps=500_000)
+    header, line = (
+        next(line for line in answer.stdout.splitlines() if line.startswith(f"  {name} ")) for name in ("method", "ssvr")
+    )
+    found = dict(zip(header.split(), line.split(), strict=True))
+    assert int(found["B_0"].replace(",", "")) == pytest.approx(plan.init_batch, rel=0.2)
+    steps, calls = (int(found[name].replace(",", "")) for name in ("steps", "calls"))
+    assert calls == int(found["B_0"].replace(",", "")) + 2 * (steps - 1)
 
 
 def test_lists_make_the_problem_separable(run):

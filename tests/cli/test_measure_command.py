@@ -75,6 +75,15 @@ def test_text_files_and_config(call, tmp_path):
     assert not (tmp_path / "r" / "smoothness.json").exists()
 
 
+def test_a_short_loader_is_a_note_in_one_line(call):
+    answer = call(*BASE, "--num-batches", "64", "--no-smoothness")
+    assert answer.exit_code == 0
+    assert answer.stderr.splitlines() == [
+        "signscope measure: note: gradient_noise: the loader ended after 12 of 64 batches; the report rests on 12."
+    ]
+    assert "12 of 64 batches were used" in answer.stdout
+
+
 @pytest.mark.parametrize(
     "words",
     [

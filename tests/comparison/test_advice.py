@@ -116,6 +116,16 @@ def test_other_reports_and_bad_arguments_are_refused():
         advise(dataclasses.replace(noise, overall=silent))
 
 
+def test_bounds_on_calls_need_a_gap_above_zero():
+    noise, curved = reports(ONES, ONES)
+    below = dataclasses.replace(noise, loss=-1.0)
+    assert "Bounds on gradients until" in advise(below, curved, gap=2.0).text
+    advice = advise(below, curved)
+    assert math.isnan(advice.predicted_ratio)
+    assert "need `gap`" in advice.text
+    assert advice.verdict == advise(noise, curved).verdict
+
+
 def test_summary_is_json():
     noise, curved = reports(ONES, ONES)
     content = json.loads(json.dumps(advise(noise).summary(), allow_nan=False))

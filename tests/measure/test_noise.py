@@ -222,6 +222,27 @@ def test_mixed_precision(net, cut):
     assert report.bytes_per_parameter == 32  # bfloat16 gradients are summed in float32
 
 
+class Added(nn.Module):
+    """Two parameters that are added: autograd hands both one and the same gradient tensor."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = (nn.Parameter(torch.zeros(5)) for _ in range(2))
+
+    def forward(self, x):
+        return x @ (self.a + self.b)
+
+
+def test_a_loss_scale_is_divided_out_once_where_parameters_are_added():
+    batches = list(torch.randn(16, 8, 5, generator=torch.Generator().manual_seed(0)))
+
+    def loss(model, batch):
+        return model(batch).mean()
+
+    plain, scaled = (gradient_noise(Added(), loss, batches, num_batches=16, loss_scale=s) for s in (1.0, 1024.0))
+    assert scaled.sigma1 == pytest.approx(plain.sigma1, rel=1e-5)
+
+
 def test_memory_is_what_is_stated(vector, rows_loss, net, cut):
     report = gradient_noise(vector(1000), rows_loss, gaussian_batches(torch.ones(1000), 8, 1), num_batches=8)
     assert report.bytes_per_parameter == 32

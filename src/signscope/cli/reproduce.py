@@ -56,6 +56,16 @@ Dim = Annotated[int | None, typer.Option(help="Risk curves: number of coordinate
 NumRuns = Annotated[int | None, typer.Option(help="Risk curves: simulated runs.", rich_help_panel=_RUN)]
 NumSeeds = Annotated[int | None, typer.Option(help="Training: seeds of every configuration.", rich_help_panel=_RUN)]
 
+NumNodes = Annotated[
+    list[int] | None, typer.Option(help="Nodes of the distributed experiment; repeat it.", rich_help_panel=_RUN)
+]
+Alpha = Annotated[
+    float | None, typer.Option(help="Nodes: skew of their labels (Dirichlet; small is skewed).", rich_help_panel=_RUN)
+]
+Processes = Annotated[
+    bool, typer.Option("--processes", help="Nodes: repeat every run on real processes.", rich_help_panel=_RUN)
+]
+
 
 def reproduce_figure(
     name: Name = None,
@@ -70,6 +80,9 @@ def reproduce_figure(
     precision: Precision = None,
     compiled: Compile = False,
     num_seeds: NumSeeds = None,
+    num_nodes: NumNodes = None,
+    alpha: Alpha = None,
+    processes: Processes = False,
     dim: Dim = None,
     num_runs: NumRuns = None,
     seed: Seed = 0,
@@ -100,6 +113,9 @@ def reproduce_figure(
             "precision": precision,
             "compiled": compiled or None,
             "num_seeds": num_seeds,
+            "num_nodes": num_nodes or None,
+            "alpha": alpha,
+            "processes": processes or None,
             "dim": dim,
             "num_runs": num_runs,
         }

@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,12 +13,15 @@ from signscope.cli import groups as g
 from signscope.cli.door import say
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from signscope.curves import Curve
     from signscope.integrate.ensemble import Ensemble
     from signscope.problems.oracle import Loss
 
 FILES = ("sde.png", "sde.csv", "sde.json")
 _ROWS = 6
+_PIECES = 8
 _RUN, _PROBLEM, _OUTPUT = "Run", "Problem", "Output"
 
 
@@ -67,7 +70,7 @@ OUTPUT: g.Group = {
 
 @g.takes("sde", OPTIONS, OUTPUT)
 def sde_of_optimizer(ctx: typer.Context) -> None:
-    """Run an optimizer and its SDE, and show loss and variance of both, the exact ones where known, and the limits.
+    """Run an optimizer and its SDE; show loss, variance and phases, the exact ones where known, and the limits.
 
     The loss is that of one point; gradients carry independent noise of the given law.
     """
@@ -159,6 +162,9 @@ def summarised(options: Mapping[str, Any], found: "Mapping[str, Ensemble]") -> d
         for k in picks
     ]
     method = found["without sampling"].loss.provenance["method"] if "without sampling" in found else None
+    phases = phases_at(options, model.time, runs.mean, picks)
+    for row, phase in zip(rows, phases, strict=True):
+        row |= {f"phase {number}": phase.count(number) for number in (1, 2, 3)} if phase else {}
     statuses = {name: {"status": e.loss.status, "message": e.loss.message} for name, e in found.items()}
     return {
         "schema": 1,
@@ -167,12 +173,34 @@ def summarised(options: Mapping[str, Any], found: "Mapping[str, Ensemble]") -> d
         "options": dict(options),
         "table": rows,
         "stationary_loss": stationary_loss(options),
+        "phases": {"first": phases[0], "last": phases[-1]},
         "method": method,
         "status": statuses,
         "floored": model.floored,
         "notes": list(model.notes),
         "files": list(FILES),
     }
+
+
+def phases_at(options: Mapping[str, Any], times: "Tensor", means: "Tensor", picks: Sequence[int]) -> list[list[int]]:
+    """Phase of every coordinate (1, 2 or 3) at the mean of the runs, per time of ``picks``; empty without noise there.
+
+    Other noise than Gaussian counts as the Gaussian with the same slope of the mean sign.
+    """
+    import torch
+
+    from signscope.problems.oracle_noise import as_gradient_noise
+    from signscope.sdes.phases import phases_of
+
+    loss, _ = problem(options)
+    noise = as_gradient_noise("sde", options["noise"], loss.dim)
+    found: list[list[int]] = []
+    for k in picks:
+        point = means[k : k + 1]
+        std = noise.effective_std(point, float(times[k])).reshape(-1).expand(loss.dim)
+        usable = bool((std > 0).all()) and bool(torch.isfinite(point).all())
+        found.append(phases_of(loss.grad(point)[0], std).phase.tolist() if usable else [])
+    return found
 
 
 def stationary_loss(options: Mapping[str, Any]) -> float | None:
@@ -205,11 +233,14 @@ def show(summary: Mapping[str, Any]) -> None:
 
     known = summary["method"] is not None
     names = ["optimizer", "SDE", *(["without sampling"] if known else [])]
+    has_phases = bool(summary["phases"]["last"])
     header = ["lr*steps", "steps", *(f"loss {_short(n)}" for n in names), "+-", *(f"var {_short(n)}" for n in names)]
+    header += ["phases"] if has_phases else []
     rows = [
         [
             f"{row['time']:.4g}", str(row["steps"]), *(_number(row[f"loss {n}"]) for n in names),
             _number(row["stderr optimizer"], 2), *(_number(row[f"variance {n}"]) for n in names),
+            *(["/".join(str(row[f"phase {k}"]) for k in (1, 2, 3))] if has_phases else []),
         ]
         for row in summary["table"]
     ]  # fmt: skip
@@ -219,6 +250,10 @@ def show(summary: Mapping[str, Any]) -> None:
     typer.echo(
         f"\n{options['optimizer']}, lr {options['lr']:g}, {options['paths']} paths; var: summed over coordinates."
     )
+    if has_phases:
+        typer.echo("phases: coordinates with certain signs (1) / between (2) / in the noise (3), at the mean position.")
+        for when in ("first", "last"):
+            typer.echo(f"  {when}: {_listed(summary['phases'][when])}")
     if known:
         typer.echo(f"theory: {summary['method']} of the optimizer, without sampling.")
     if summary["stationary_loss"] is not None:
@@ -229,6 +264,19 @@ def show(summary: Mapping[str, Any]) -> None:
     typer.echo("\nNot to be trusted:")
     for note in summary["notes"]:
         typer.echo(f"  {note}")
+
+
+def _listed(phases: Sequence[int]) -> str:
+    """Which coordinates (from 0) are in which phase, as ranges; the first few of many."""
+    said: list[str] = []
+    for phase in (1, 2, 3):
+        places = [i for i, found in enumerate(phases) if found == phase]
+        starts = [i for i in places if i - 1 not in set(places)] if len(places) < len(phases) else places[:1]
+        ends = [i for i in places if i + 1 not in set(places)] if len(places) < len(phases) else places[-1:]
+        pieces = [f"{a}" if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True)]
+        if pieces:
+            said.append(f"phase {phase}: {', '.join(pieces[:_PIECES])}{', ...' if len(pieces) > _PIECES else ''}")
+    return "; ".join(said)
 
 
 def _short(name: str) -> str:

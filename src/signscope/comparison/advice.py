@@ -37,7 +37,7 @@ class Advice:
         alignment: "coordinates" or "layers": the level at which noise and curvature were paired; "" without.
         noiseless_ratio: d L_2 / L; NaN without a smoothness report. L is a lower bound, so this is an upper one.
         gradient_ratio: The same times the density of the gradient.
-        calls: Bounds on the gradient calls to ``accuracy``; NaN without a smoothness report.
+        calls: Bounds on the gradient calls to ``accuracy``; NaN without a smoothness report, and with a gap of 0.
         accuracy: l1 norm of the gradient that is asked for.
         gap: Delta, how far the loss can still fall; it cancels in ratios.
         status: "bound, not forecast".
@@ -113,7 +113,8 @@ def advise(
             only what the noise excludes can be said.
         accuracy: l1 norm of the gradient to reach, for the bounds on gradient calls; a tenth of the measured one by
             default.
-        gap: How far the loss can fall; the loss itself by default (an infimum of 0).
+        gap: How far the loss can fall; the loss itself by default (an infimum of 0). It is needed where that is not
+            above 0, and only for the bounds on gradient calls.
         new_batch_size: The batch size to move to, for the rule; four times the measured one by default.
 
     Returns:
@@ -134,6 +135,7 @@ def advise(
     if smoothness is not None:
         aligned, root, level = _paired(report, smoothness)
         plain_ratio = curvature_ratio(smoothness.dim, l2=smoothness.largest_eigenvalue, linf=smoothness.linf)
+    if smoothness is not None and left > 0:
         calls = predicted_calls(
             accuracy=target,
             gap=left,

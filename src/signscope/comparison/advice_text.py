@@ -66,7 +66,8 @@ def calls_sentence(advice: "Advice") -> list[str]:
     """The two predicted complexities, where the smoothness is known."""
     calls = advice.calls
     if math.isnan(calls.sign):
-        return []
+        asked = not math.isnan(advice.noiseless_ratio) and advice.gap == 0
+        return ["The loss is not above 0: bounds on gradients need `gap`, how far it can fall."] if asked else []
     return [
         f"Bounds on gradients until the l1 norm is {advice.accuracy:.3g}: signSGD {calls.sign:.2g}, SGD "
         f"{calls.sgd:.2g} (separable loss) to {calls.sgd_any:.2g} (any loss). Guarantees, not "
