@@ -3,6 +3,7 @@
     python benchmarks/measure.py [--threads 2] [--clock cpu] [--rounds 5] [--batches 32] [--rows 512]
         [--only transformer] [--params 1.2e8] [--no-memory] [--out FILE]
     python benchmarks/measure.py --table density      # the estimators of the density against known noise
+    python benchmarks/measure.py --table coverage     # how often the interval holds the density
 
 Time: the same batches through forward and backward passes alone and through `gradient_noise`, in turns; ratios are
 medians of per-turn ratios. The check of the loss and the final sums belong to the measurement and are counted, so
@@ -149,14 +150,15 @@ def memory(params, rows, threads):
 
 def density_table():
     """Raw, c4 and jackknife density of known noise, mean of 8 draws; lognormal sigmas of 20,000 coordinates."""
+    from signscope._core.norms import density_of
     from signscope.measure import gradient_noise
-    from signscope.measure.jackknife import c4, density
+    from signscope.measure.jackknife import c4
 
     dim, rounds = 20_000, 8
     sigma = torch.special.ndtri((torch.arange(dim) + 0.5).double() / dim).exp().float()
     model = nn.Module()
     model.w = nn.Parameter(torch.zeros(dim))
-    print(f"true density {density(float(sigma.sum()), float(sigma.norm()), dim):.4f}")
+    print(f"true density {density_of(float(sigma.sum()), float(sigma.norm()), dim):.4f}")
     for share in (1.0, 0.1, 0.01):
         for n in (8, 32, 128):
             gen, found = torch.Generator().manual_seed(n), []
@@ -176,6 +178,39 @@ def density_table():
             )
 
 
+NOISES = {
+    "Gaussian": lambda z, gen: z,
+    "Student t, 5 degrees": lambda z, gen: (
+        z * (3 / torch.randn(*z.shape, 5, generator=gen).square().sum(-1).clamp(min=1e-9)).sqrt()
+    ),
+    "correlation 0.5": lambda z, gen: (z + torch.randn(1, 1, generator=gen)) * 0.5**0.5,
+    "active in 25%, all at once": lambda z, gen: 2 * z * (torch.rand(1, 1, generator=gen) < 0.25),
+    "active in 10%, each alone": lambda z, gen: 10**0.5 * z * (torch.rand(z.shape, generator=gen) < 0.1),
+}
+
+
+def coverage_table():
+    """Share of 200 measurements whose 95% interval holds the density; lognormal sigmas of 1,000 coordinates."""
+    from signscope._core.norms import density_of
+    from signscope.measure import gradient_noise
+
+    dim, rounds = 1_000, 200
+    sigma = torch.special.ndtri((torch.arange(dim) + 0.5).double() / dim).exp().float()
+    truth = density_of(float(sigma.sum()), float(sigma.norm()), dim)
+    model = nn.Module()
+    model.w = nn.Parameter(torch.zeros(dim))
+    print(f"true density {truth:.4f}; share of intervals that hold it, mean width over the density")
+    for name, law in NOISES.items():
+        for n in (8, 32, 128):
+            gen, inside, width = torch.Generator().manual_seed(n), 0, 0.0
+            for _ in range(rounds):
+                rows = [sigma * law(torch.randn(1, dim, generator=gen), gen) for _ in range(n)]
+                whole = gradient_noise(model, lambda m, b: (b @ m.w).mean(), rows, num_batches=n).overall
+                inside += whole.density_low <= truth <= whole.density_high
+                width += (whole.density_high - whole.density_low) / truth / rounds
+            print(f"  {name:28s} n = {n:3d}  {inside / rounds:.2f}  width {width:.2f}", flush=True)
+
+
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -186,7 +221,7 @@ def main(argv=None):
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
     parser.add_argument("--only", nargs="*", default=[], help="linear, convolution, transformer")
     parser.add_argument("--no-memory", action="store_true")
-    parser.add_argument("--table", choices=["density"])
+    parser.add_argument("--table", choices=["density", "coverage"])
     parser.add_argument("--child", choices=["passes", "measurement"], help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--force", action="store_true")
@@ -201,7 +236,7 @@ def main(argv=None):
     clock = time.perf_counter if args.clock == "wall" else time.process_time
     torch.set_num_threads(args.threads)
     if args.table:
-        density_table()
+        {"density": density_table, "coverage": coverage_table}[args.table]()
         return
     print(f"gradient noise, {args.batches} batches of {args.rows}, {args.threads} threads")
     results = {

@@ -35,8 +35,8 @@ def spread(one, other):
 
 
 def test_twenty_coordinates():
-    """1,500 runs and paths: the limit and the SDE are within 1/dim, the corrected limit within the error."""
-    dim, runs = 20, 1500
+    """1,000 runs and paths: the limit and the SDE are within 1/dim, the corrected limit within the error."""
+    dim, runs = 20, 1000
     case = problem(dim, 0.5)
     own = simulate(case, "signsgd", num_runs=runs, seed=1, **SAME)
     gap, error = distances(predict(case, "signsgd", finite_dim=True, **SAME), own)

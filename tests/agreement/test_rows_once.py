@@ -37,12 +37,12 @@ def gaps(name, optimizer, lr, num_runs=400):
     [("diabetes", "signsgd", 5.0, 0.04), ("diabetes", "adam", 20.0, 0.05), ("digits", "signsgd", 0.1, 0.025)],
 )
 def test_a_single_pass_follows_the_flow_for_it(name, optimizer, lr, allowed):
-    once, again, error = gaps(name, optimizer, lr)
+    once, again, error = gaps(name, optimizer, lr, 150 if name == "digits" else 400)
     assert once < allowed
     assert again > max(2.5 * once, 3 * error)  # teeth: with replacement is another curve
 
 
 def test_a_single_pass_of_sgd_is_no_worse_predicted():
-    once, again, _ = gaps("digits", "sgd", 0.5)
+    once, again, _ = gaps("digits", "sgd", 0.5, 150)
     assert once < 0.05
     assert once < again + 0.005

@@ -42,7 +42,8 @@ def test_the_table_shows_the_first_batch_of_ssvr(run):
     answer = run(THREE)
     plan = ssvr(Constants(2.0, 1.0, 3.0), num_steps=500_000)
     header, line = (
-        next(line for line in answer.stdout.splitlines() if line.startswith(f"  {name} ")) for name in ("method", "ssvr")
+        next(line for line in answer.stdout.splitlines() if line.startswith(f"  {name} "))
+        for name in ("method", "ssvr")
     )
     found = dict(zip(header.split(), line.split(), strict=True))
     assert int(found["B_0"].replace(",", "")) == pytest.approx(plan.init_batch, rel=0.2)

@@ -30,6 +30,19 @@ def test_table_stationary_loss_and_limits():
     assert "Not to be trusted" in answer.stdout
 
 
+def test_phases_of_the_coordinates_follow_the_ratio_of_gradient_and_noise():
+    """h x / (sigma sqrt 2) of 0.07, 1.1 and 18 at first: phases 3, 2, 1; noise alone after the descent."""
+    words = "--dim 3 --spectrum log:0.1,25.6 --lr 0.01 --steps 200 --paths 32"
+    found = json.loads(run(words, "--json").stdout)
+    assert found["phases"] == {"first": [3, 2, 1], "last": [3, 3, 3]}
+    assert [found["table"][0][f"phase {k}"] for k in (1, 2, 3)] == [1, 1, 1]
+    answer = run(words)
+    assert "first: phase 1: 2; phase 2: 1; phase 3: 0" in answer.stdout
+    assert "last: phase 3: 0-2" in answer.stdout
+    silent = json.loads(run(QUICK, "--json --optimizer sgd --noise none").stdout)
+    assert silent["phases"] == {"first": [], "last": []}
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "rmspropw", "adamw"])
 def test_optimizers(optimizer):
     found = json.loads(run(QUICK, "--json --optimizer", optimizer, "--betas 0.9,0.99").stdout)

@@ -155,6 +155,14 @@ def test_where_the_gradient_dominates_equal_rates_move_equally():
     assert translate("adam", to="adam", lr=0.5).lr == 0.5
 
 
+def test_noise_cancels_without_sgd_and_that_is_said():
+    found, plain = translate("adam", to="signsgd", lr=1.0, noise=0.5), translate("adam", to="signsgd", lr=1.0)
+    assert found.lr == plain.lr
+    assert set(found.cautions) - set(plain.cautions) == {
+        "The noise std was not needed: it cancels between adam and signsgd."
+    }
+
+
 def test_two_rules_for_signum():
     linear = rescale("signum", lr=1e-3, momentum=0.99, batch_size=32, to_batch_size=128, keep_memory=True)
     assert (linear.lr, linear.momentum) == pytest.approx((4e-3, 0.96))
@@ -182,6 +190,8 @@ def test_two_rules_for_signum():
         (lambda: translate("sgd", to="adam", lr=0.1, betas=(0.9, 0.9), noise=1.0), "`betas` are those"),
         (lambda: translate("adam", to="signsgd", lr=0.1, at="speed"), "`at`"),
         (lambda: translate("sgd", to="adam", lr=0.1, noise=True), "`noise`"),
+        (lambda: translate("adam", to="signsgd", lr=0.1, noise=math.nan), "`noise`"),
+        (lambda: rescale("signum, memory kept", lr=1, batch_size=1, to_batch_size=2), "`keep_memory`"),
     ],
 )
 def test_bad_input(call, message):

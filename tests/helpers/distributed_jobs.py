@@ -96,16 +96,23 @@ def paths(rank, size, cases, steps):
     return results
 
 
+def weighted_paths(rank, size, cases, steps):
+    """Path of every case when rank r has 1 + 2 r rows."""
+    runs = [Run(rank, size, batch_size=1 + 2 * rank, **case) for case in cases]
+    return [numbers([flat(run.params), *run.advance(steps)]) for run in runs]
+
+
 def saved_and_continued(rank, size, methods):
     """Whether a run that was saved and loaded goes on as the one that was not interrupted."""
     same = {}
     for method in methods:
-        options = {"method": method, "radius": 8.0, "momentum": 0.5, "block_size": 16, "init_batches": 2}
+        options = {"method": method, "radius": 8.0, "block_size": 16, "init_batches": 2, "seed": 5, "beta": 0.3}
+        options |= {"momentum": 0.5} if "momentum" in METHODS[method].takes else {}
         whole = Run(rank, size, **options)
         expected = whole.advance(9)
         first = Run(rank, size, **options)
         first.advance(5)
-        second = Run(rank, size, **options)
+        second = Run(rank, size, method=method, block_size=16)  # options come with the state
         second.call = 5
         for p, q in zip(second.params, first.params, strict=True):
             p.data.copy_(q)
@@ -177,6 +184,23 @@ def bad_numbers(rank, size):
     return untouched, skipped, run.opt.mended_scales, numbers(path), largest
 
 
+def bad_rows(rank, size):
+    """First gradients that rank 1 sends uncompressed, of which three numbers are spoilt on the way; counter, path."""
+    run = Run(rank, size, method="dvr-sign")
+    exchange = run.opt.rounds.wire.exchange
+
+    def corrupt(slices, *, kind="payload"):
+        if kind == "dense":
+            slices = slices.clone()
+            slices[0, :3] = torch.tensor([float("nan"), float("inf"), -float("inf")])
+        return exchange(slices, kind=kind)
+
+    if rank == 1:
+        run.opt.rounds.wire.exchange = corrupt
+    path = run.advance(3)
+    return run.opt.mended_scales, numbers(path), bool(run.opt.rounds.state[0]["z"].isfinite().all())
+
+
 def disagreements(rank, size):
     """Messages of the errors when the ranks differ in something."""
     messages = {}
@@ -196,6 +220,10 @@ def disagreements(rank, size):
     attempt("values", nudge)
     attempt("options", lambda _: None, lr=1e-3 * (1 + rank))
     attempt("seed", lambda _: None, seed=rank)
+    for name, value in (("max_scale", 0.5), ("init_batches", 2)):
+        attempt(name, lambda _: None, method="dvr-q", **({name: value} if rank else {}))
+    attempt("checksum_every", lambda _: None, checksum_every=rank)
+    attempt("period", lambda _: None, method="dvr-sign-fs", period=3 + rank)
     attempt("batches", lambda _: None, batch_size=1 + rank)
     attempt("weights", lambda _: None, method="dvr-sign", batch_size=1 + rank)
     later = Run(rank, size, method="majority-vote", checksum_every=2)

@@ -1,21 +1,13 @@
-"""One process of a distributed noise measurement: its share of the batches, reports to files.
+"""What one process of a distributed noise measurement does with its share of the batches."""
 
-python noise_rank.py RANK SIZE STORE OUT
-"""
-
-import datetime
-import sys
 import warnings
-from pathlib import Path
 
 import torch
-import torch.distributed as dist
 from torch import nn
 
 from signscope.measure import gradient_noise
 
 NUM_BATCHES = 18
-KINDS = ("plain", "each", "ddp", "fails")
 
 
 def model_and_batches():
@@ -44,19 +36,12 @@ def measured(kind, rank, size):
         return gradient_noise(model, nn.CrossEntropyLoss(), mine, num_batches=len(mine), samples=samples)
 
 
-def main(rank, size, store, out):
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo", store=dist.FileStore(store, size), rank=rank, world_size=size,
-        timeout=datetime.timedelta(seconds=60),
-    )  # fmt: skip
-    for kind in KINDS:
+def reports(rank, size, kinds):
+    """Reports by kind, or the message of the error."""
+    found = {}
+    for kind in kinds:
         try:
-            measured(kind, rank, size).save(f"{out}-{kind}.json")
+            found[kind] = measured(kind, rank, size)
         except ValueError as error:
-            Path(f"{out}-{kind}.json").write_text(str(error), encoding="utf-8")
-    dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])
+            found[kind] = str(error)
+    return found

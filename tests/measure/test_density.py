@@ -7,13 +7,14 @@ import pytest
 import torch
 from scipy.stats import norm
 
+from signscope._core.norms import density_of
 from signscope.measure import gradient_noise
-from signscope.measure.jackknife import c4, corrected, density, spread_of
+from signscope.measure.jackknife import c4, corrected, spread_of
 from signscope.measure.merging import merged_and_left
 
 DIM = 20_000
 SIGMA = torch.as_tensor(norm.ppf((torch.arange(DIM).double() + 0.5) / DIM)).exp()  # lognormal(0, 1), without chance
-TRUE = density(float(SIGMA.sum()), float(SIGMA.norm()), DIM)
+TRUE = density_of(float(SIGMA.sum()), float(SIGMA.norm()), DIM)
 
 # noise: rows n, then raw, c4 and jackknife of the specification, whose own sigmas have density 0.3738
 TABLE = {
@@ -86,7 +87,7 @@ def test_c4_table():
 def test_two_over_pi_is_the_density_of_one_gaussian_vector_not_of_isotropic_noise(vector, rows_loss):
     gen = torch.Generator().manual_seed(0)
     rows = torch.randn(32, 1, DIM, generator=gen)
-    assert density(float(rows[0].abs().sum()), float(rows[0].norm()), DIM) == pytest.approx(2 / math.pi, abs=0.01)
+    assert density_of(float(rows[0].abs().sum()), float(rows[0].norm()), DIM) == pytest.approx(2 / math.pi, abs=0.01)
     report = gradient_noise(vector(DIM), rows_loss, list(rows), num_batches=32)
     assert report.density == pytest.approx(1, abs=0.01)
 
@@ -95,7 +96,7 @@ def test_the_interval_holds():
     """Few coordinates, so that the density scatters; four groups make the interval wide, hence the upper limit."""
     gen, inside, rounds, dim = torch.Generator().manual_seed(7), 0, 200, 60
     sigma = SIGMA[:: DIM // dim][:dim]
-    truth = density(float(sigma.sum()), float(sigma.norm()), dim)
+    truth = density_of(float(sigma.sum()), float(sigma.norm()), dim)
     for _ in range(rounds):
         rows = sigma * torch.randn(32, dim, generator=gen, dtype=torch.float64)
         _, _, found = estimate(rows)

@@ -1,46 +1,17 @@
 """Several processes measure what one process measures on the union of their data."""
 
 import dataclasses
-import os
-import subprocess
-import sys
 import warnings
-from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 from helpers import noise_rank
-from signscope.measure import NoiseReport, ShortLoader, gradient_noise
+from helpers.processes import launch
+from signscope.measure import ShortLoader, gradient_noise
 
 pytestmark = pytest.mark.multiproc
-SCRIPT = Path(noise_rank.__file__)
-
-
-def run(folder, size):
-    """Run all kinds of measurement on ``size`` processes; nothing waits for more than two minutes."""
-    surroundings = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
-    words = [[str(rank), str(size), str(folder / "store"), str(folder / str(rank))] for rank in range(size)]
-    started = [
-        subprocess.Popen([sys.executable, str(SCRIPT), *w], env=surroundings, stderr=subprocess.PIPE, text=True)
-        for w in words
-    ]
-    try:
-        for process in started:
-            _, said = process.communicate(timeout=120)
-            assert process.returncode == 0, said
-    finally:
-        for process in started:
-            process.kill()
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory):
-    """The files of two processes."""
-    folder = tmp_path_factory.mktemp("pair")
-    run(folder, 2)
-    return folder
 
 
 def alone(samples="batches"):
@@ -66,27 +37,24 @@ def assert_equal_reports(found, wanted):
         assert one.sigma == pytest.approx(other.sigma, rel=1e-9)
 
 
-def assert_all_equal_to_one_process(folder, size, kind):
+def assert_all_equal_to_one_process(found, kind):
     wanted = alone("each" if kind == "each" else "batches")
-    for rank in range(size):  # the same on every process
-        report = NoiseReport.load(folder / f"{rank}-{kind}.json")
-        assert report.num_processes == size
-        assert_equal_reports(report, wanted)
+    for reports in found:  # the same on every process
+        assert reports[kind].num_processes == len(found)
+        assert_equal_reports(reports[kind], wanted)
 
 
-@pytest.mark.parametrize("kind", ["plain", "each", "ddp"])
-def test_two_processes_equal_one_on_the_union_of_the_data(pair, kind):
-    assert_all_equal_to_one_process(pair, 2, kind)
+def test_two_processes_equal_one_on_the_union_of_the_data_and_stop_together():
+    found = launch(noise_rank.reports, 2, ("plain", "fails"))
+    assert_all_equal_to_one_process(found, "plain")
+    first, second = (reports["fails"] for reports in found)
+    assert first.startswith("gradient_noise: process 1 failed: ValueError")
+    assert "batch" in second
 
 
 @pytest.mark.slow
-def test_three_processes_equal_one(tmp_path):
-    run(tmp_path, 3)
-    for kind in ("plain", "each"):
-        assert_all_equal_to_one_process(tmp_path, 3, kind)
-
-
-def test_a_process_that_fails_stops_the_others(pair):
-    first, second = ((pair / f"{rank}-fails.json").read_text(encoding="utf-8") for rank in range(2))
-    assert first.startswith("gradient_noise: process 1 failed: ValueError")
-    assert "batch" in second
+@pytest.mark.parametrize(("size", "kinds"), [(2, ("each", "ddp")), (3, ("plain", "each"))])
+def test_samples_wrapped_models_and_three_processes(size, kinds):
+    found = launch(noise_rank.reports, size, kinds)
+    for kind in kinds:
+        assert_all_equal_to_one_process(found, kind)

@@ -3,12 +3,23 @@
 import gzip
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture
+def unrendered(monkeypatch):
+    """Pictures are made but not rendered, which takes longer than a small experiment; other tests render them."""
+
+    def savefig(figure, path, **options):
+        Path(path).write_bytes(bytes(600))
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", savefig)
 
 
 @pytest.fixture

@@ -70,7 +70,8 @@ def test_measurements_are_those_of_the_network(digits):
 
 
 def test_equal_jobs_give_equal_results_and_every_field_moves_the_path(digits):
-    assert path(JOB, digits) == path(JOB, digits)
+    base = path(JOB, digits)
+    assert path(JOB, digits) == base
     for change in (
         {"lr": 2e-3},
         {"beta": 0.5},
@@ -79,7 +80,7 @@ def test_equal_jobs_give_equal_results_and_every_field_moves_the_path(digits):
         {"method": "signum"},
         {"augment": True},
     ):
-        assert path(replace(JOB, **change), digits)[-1] != path(JOB, digits)[-1]
+        assert path(replace(JOB, **change), digits)[-1] != base[-1]
 
 
 def test_methods_with_one_seed_share_start_and_batches(digits):
@@ -126,8 +127,9 @@ def test_claims_follow_the_numbers():
     assert verdict([row for row in found if "SSVR-FS" not in row["claim"]])[0] == "matched"
 
 
-def test_small_experiment_writes_its_files_and_computes_nothing_twice(tmp_path, monkeypatch):
-    report = run_figure("jiang2024-training", out=tmp_path, size="small")
+def test_small_experiment_writes_its_files_and_computes_nothing_twice(tmp_path, monkeypatch, request):
+    options = {"size": "small", "num_seeds": 1}
+    report = run_figure("jiang2024-training", out=tmp_path, **options)
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(p.name for p in report.files)
     saved = json.loads((tmp_path / "report.json").read_text())
     assert saved["verdict"] == report.verdict
@@ -138,13 +140,15 @@ def test_small_experiment_writes_its_files_and_computes_nothing_twice(tmp_path, 
     assert (table["calls"] <= table["budget_calls"]).all()
     before = (tmp_path / "runs.csv").read_bytes()
     monkeypatch.setattr(sweep_runs, "train", lambda *a, **k: pytest.fail("computed again"))
-    again = run_figure("jiang2024-training", out=tmp_path, size="small")
+    request.getfixturevalue("unrendered")
+    again = run_figure("jiang2024-training", out=tmp_path, **options)
     assert (tmp_path / "runs.csv").read_bytes() == before
     assert again.table.equals(report.table)
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_a_killed_experiment_continues_bit_for_bit(tmp_path, monkeypatch):
-    options = {"size": "small", "data": "digits"}
+    options = {"size": "small", "data": "digits", "num_seeds": 1}
     whole = run_figure("jiang2024-training", out=tmp_path / "whole", **options)
     real, count = sweep_runs.train, {"runs": 0}
 
@@ -208,6 +212,7 @@ def test_the_state_of_another_run_or_a_damaged_one_is_left_alone(digits, tmp_pat
     assert len(train(JOB, digits, unfinished=file)) == 4
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_force_starts_anew_and_a_foreign_file_is_refused(tmp_path):
     (tmp_path / "runs.csv").write_text("a,b\n1,2\n")
     with pytest.raises(InvalidInput, match="not a results file"):
@@ -245,6 +250,7 @@ def test_resnets_are_those_of_the_literature(cifar_binary):
     assert not any(True for net in nets.values() for _ in net.buffers())  # nothing couples or remembers batches
 
 
+@pytest.mark.slow
 def test_resnet18_takes_a_step_with_augmentation(cifar_binary):
     data = load(f"cifar10:{cifar_binary}").head(4)
     rows = train(Job(data.name, 4, "resnet18", "ssvr", 1e-4, None, 2, 1.5, 1, 0, augment=True), data)
@@ -299,7 +305,10 @@ def test_augmented_batches_are_the_same_after_an_interruption(digits, first):
         assert torch.equal(next(whole)[0], next(later)[0])
 
 
-@pytest.mark.parametrize("method", METHODS)
+CONVOLVED = ("sgd", "muon", "ssvr_fs")  # one of each kind of step; all methods take steps on digits
+
+
+@pytest.mark.parametrize("method", [pytest.param(m, marks=() if m in CONVOLVED else pytest.mark.slow) for m in METHODS])
 def test_resnet20_on_cifar10_takes_a_step(method, cifar_binary):
     data = load(f"cifar10:{cifar_binary}").head(16)
     job = Job(data.name, 16, "resnet20", method, 1e-3, None, 8, 1.0, 1, 0)

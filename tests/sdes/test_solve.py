@@ -12,6 +12,7 @@ from signscope.integrate import ensemble
 from signscope.problems.landscapes import DoubleWell, LogCosh, Quadratic
 from signscope.problems.oracle_noise import GaussianNoise, LawNoise
 from signscope.sdes import expected, solve
+from signscope.simulation.descent import descend
 
 H, SIGMA, START = [[2.0, 0.5], [0.5, 1.0]], [[1.0, 0.4], [0.4, 0.5]], [1.0, -0.5]
 SMALL = {"noise": SIGMA, "lr": 0.01, "num_steps": 20, "num_paths": 40}
@@ -231,3 +232,29 @@ def test_the_meter_hears_of_progress():
     run(progress=Meter())
     assert Meter.said[-1] == "closed"
     assert Meter.said[-2] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "signsgd"])
+@pytest.mark.parametrize("change", [{"form": "older"}, {"v_noise": True}])
+def test_options_of_the_second_moment_are_refused_where_there_is_none(optimizer, change):
+    with pytest.raises(InvalidInput, match="belongs to RMSprop and Adam"):
+        solve(Quadratic([1.0]), [1.0], optimizer=optimizer, noise=1.0, lr=0.1, num_steps=2, **change)
+
+
+def test_a_rate_at_which_sgd_itself_is_unstable_is_no_sde():
+    """lr h = 2.2: SGD's variance grows without bound, that of its SDE does not."""
+    found = solve(Quadratic([1.0]), [1.0], optimizer="sgd", noise=1.0, lr=2.2, num_steps=4, num_paths=4)
+    assert found.loss.status == "inaccurate"
+    assert "SGD itself is unstable" in found.loss.message
+
+
+def test_the_start_of_bias_corrected_adam_leaves_a_wrong_variance_of_a_few_squared_steps():
+    """What the note says: V at its mean in the first updates; the excess stays put, some 10 lr^2 at most."""
+    same = {"optimizer": "adam", "noise": 0.5, "lr": 0.002, "num_steps": 100, "num_paths": 4000, "times": [0, 40, 100]}
+    model = solve(Quadratic([0.5]), [1.0], scheme="trapezoid", substeps=1, **same)
+    runs = descend(Quadratic([0.5]), [1.0], **same)
+    excess = (model.variance - runs.variance)[1:, 0] / 0.002**2
+    print(excess, runs.variance[:, 0])
+    assert bool((excess > 0.5).all())
+    assert bool((excess < 20).all())
+    assert any("10 lr^2" in note for note in model.notes)

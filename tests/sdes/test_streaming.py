@@ -55,7 +55,20 @@ def test_mean_signs_against_the_integral_they_come_from(noise):
 
     wanted = 2 / math.pi * quad(inside, 0, rho, epsrel=1e-11)[0]
     found = row_sign_means(torch.tensor([[w]]).double(), torch.tensor([risk]).double(), law.phi, law)
-    assert float(found) == pytest.approx(wanted, rel=1e-6)
+    assert float(found) == pytest.approx(wanted, rel=1e-7)
+
+
+def test_mean_sign_of_a_single_coordinate():
+    """Rho = 1: the integrand in u itself has a root at its end, and eight nodes would leave 3e-3."""
+    law = as_noise("laplace:0.3")
+    one = torch.ones(1).double()
+    found = row_sign_means(math.sqrt(2) * one[None], one, law.phi, law)
+
+    def inside(angle):  # E sign((a v - eps) a) given |a| v, v = sqrt 2: over the size of the row
+        return 1 - math.exp(-math.sqrt(2) * angle / 0.3)
+
+    wanted = 2 * quad(lambda a: inside(a) * math.exp(-a * a / 2) / math.sqrt(2 * math.pi), 0, 40)[0]
+    assert float(found) == pytest.approx(wanted, abs=1e-6)
 
 
 def test_diffusion_has_the_covariance_of_the_signs():
@@ -71,7 +84,7 @@ def test_diffusion_has_the_covariance_of_the_signs():
 
 
 def test_the_gaussian_model_is_root_half_pi_too_steep_in_high_dimension():
-    for dim, low in ((50, 1.15), (800, 1.24)):
+    for dim, low in ((50, 1.15), (400, 1.23)):
         case = problem(dim=dim, noise=0.5)
         v = case.displacement[None]
         exact, naive = (StreamingSigns(case, Constant(1.0), moments=m).means(v) for m in ("exact", "gaussian"))
@@ -81,8 +94,8 @@ def test_the_gaussian_model_is_root_half_pi_too_steep_in_high_dimension():
 
 @pytest.mark.parametrize("noise", ["gaussian:0.5", pytest.param("cauchy:0,1", marks=pytest.mark.slow)])
 def test_paths_follow_the_discrete_steps_with_the_same_moments(noise):
-    """Against a loop of rows, 1,500 runs: mean within what order one leaves, spread within its error."""
-    case, lr, horizon, runs = problem(dim=20, noise=noise), 0.7, 3.0, 1500
+    """Against a loop of rows, 1,000 runs: mean within what order one leaves, spread within its error."""
+    case, lr, horizon, runs = problem(dim=20, noise=noise), 0.7, 3.0, 1000
     rng = np.random.default_rng(1)
     root = np.linalg.cholesky(case.cov.dense().numpy())
     v = np.tile(case.displacement.numpy(), (runs, 1))

@@ -137,7 +137,7 @@ def test_mean_loss_of_adam_and_its_sde_agree_to_order_one(beta1):
     """V at its mean on both sides, rho fixed: the gap of the mean loss halves with lr."""
     h, cov, start = (torch.tensor(v, dtype=torch.float64) for v in ([[1.0]], [[0.09]], [1.0]))
     gaps = []
-    for lr in (0.02, 0.01, 0.005):
+    for lr in (0.02, 0.01):
         beta = 0.0 if beta1 == 0 else 1 - 4 * lr
         averages, steps = Averaged((beta, 1 - 2 * lr), bias_correction=False), round(1 / lr)
         rates = iter([(lr, 1.0)] * (steps + 1))
@@ -209,7 +209,7 @@ def test_second_order_sgd_is_the_gradient_flow_of_a_changed_loss():
     torch.testing.assert_close(model.coefficients(0.0, x)[0], -x @ (h + 0.5 * lr * h @ h))
 
 
-@pytest.mark.parametrize("optimizer", ["rmsprop", "adam"])
+@pytest.mark.parametrize("optimizer", ["rmsprop", pytest.param("adam", marks=pytest.mark.slow)])
 def test_second_order_adaptive_sdes_remove_most_of_the_error_of_the_mean(optimizer):
     lr, num_paths = 0.1, 20_000
     same = {"optimizer": optimizer, "noise": 0.5, "lr": lr, "num_steps": 10, "num_paths": num_paths, "times": [0, 10]}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from signscope._core import checks
 from signscope._core.errors import InvalidInput
+from signscope._core.norms import density_of
 
 _SLACK = 1 + 1e-9  # of sums rounded on the way to a constant
 _OPTIONAL = ("sample_smoothness", "bregman", "noise_l2", "smoothness_l2")
@@ -123,7 +124,7 @@ class Constants:
         r"""$\phi(\sigma) = \sigma_1^2/(d\sigma_2^2)$ in [1/d, 1]; None where d or sigma_2 is unknown or 0."""
         if self.dim is None or not self.noise_l2:
             return None
-        return self.noise_l1**2 / (self.dim * self.noise_l2**2)
+        return density_of(self.noise_l1, self.noise_l2, self.dim)
 
     @property
     def curvature_density(self) -> float | None:

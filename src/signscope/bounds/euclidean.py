@@ -153,8 +153,8 @@ def _noise(constants: Constants) -> float:
 def _weight(constants: Constants) -> float:
     if constants.noise_curvature is None:
         raise InvalidInput(
-            "sgd_separable: needs the noise and curvature of every coordinate: Constants.separable, or lists in --L-inf "
-            "and --sigma."
+            "sgd_separable: needs the noise and curvature of every coordinate: Constants.separable, or lists in "
+            "--L-inf and --sigma."
         )
     return constants.noise_curvature
 

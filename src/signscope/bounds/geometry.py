@@ -6,11 +6,11 @@ import numpy as np
 
 from signscope._core.equations import equation
 from signscope._core.errors import InvalidInput, Unsupported
+from signscope._core.norms import density_of
 
 _MOST = {"lipschitz": 20, "bregman": 9}
 
 
-@equation("tao2026", "density of a vector")
 def density(vector: np.ndarray) -> float:
     r"""Share of coordinates that carry a vector.
 
@@ -28,7 +28,8 @@ def density(vector: np.ndarray) -> float:
     largest = size.max(initial=0.0)
     if not largest > 0:
         raise InvalidInput("density: `vector` must have an entry other than 0.")
-    return float((size / largest).sum() ** 2 / (size.size * ((size / largest) ** 2).sum()))
+    scaled = size / largest  # squares of very large or small entries would leave the numbers
+    return density_of(float(scaled.sum()), float(np.linalg.norm(scaled)), size.size)
 
 
 @equation("tao2026", "l-infinity smoothness, Lipschitz form")

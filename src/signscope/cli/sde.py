@@ -3,6 +3,7 @@
 import contextlib
 import math
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -268,15 +269,17 @@ def show(summary: Mapping[str, Any]) -> None:
 
 def _listed(phases: Sequence[int]) -> str:
     """Which coordinates (from 0) are in which phase, as ranges; the first few of many."""
-    said: list[str] = []
-    for phase in (1, 2, 3):
-        places = [i for i, found in enumerate(phases) if found == phase]
-        starts = [i for i in places if i - 1 not in set(places)] if len(places) < len(phases) else places[:1]
-        ends = [i for i in places if i + 1 not in set(places)] if len(places) < len(phases) else places[-1:]
-        pieces = [f"{a}" if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True)]
-        if pieces:
-            said.append(f"phase {phase}: {', '.join(pieces[:_PIECES])}{', ...' if len(pieces) > _PIECES else ''}")
-    return "; ".join(said)
+    found: dict[int, list[str]] = {1: [], 2: [], 3: []}
+    done = 0
+    for phase, same in groupby(phases):
+        last = done + len(list(same)) - 1
+        found[phase].append(f"{done}" if last == done else f"{done}-{last}")
+        done = last + 1
+    return "; ".join(
+        f"phase {phase}: {', '.join(pieces[:_PIECES])}{', ...' if len(pieces) > _PIECES else ''}"
+        for phase, pieces in found.items()
+        if pieces
+    )
 
 
 def _short(name: str) -> str:

@@ -18,6 +18,7 @@ from signscope.sdes.scaling import RULES, Hyperparameters, rule_name, scaled
 
 At = Literal["loss", "slope"]
 MOMENTUM, BETAS, EPS = 0.9, (0.9, 0.999), 1e-8
+_KEPT = "signum, memory kept"
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ def rescale(
     name = _options(who, optimizer, betas=betas, momentum=momentum, eps=eps)
     if keep_memory and name != "signum":
         raise InvalidInput(f"{who}: `keep_memory` is a choice for signum; {optimizer} has one rule.")
-    rule_key = "signum, memory kept" if keep_memory else name
+    rule_key = _KEPT if keep_memory else name
     before, after = (
         checks.positive(who, n, v) for n, v in (("batch_size", batch_size), ("to_batch_size", to_batch_size))
     )
@@ -205,7 +206,8 @@ def translate(
         weight_decay: Its decoupled decay.
         betas: Its averages if it is Adam or RMSprop; only a caution depends on them.
         momentum: Of Signum, on whichever side it is; 0.9 by default.
-        noise: Needed from or to SGD: noise std of a coordinate of a batch gradient, or a `NoiseReport`.
+        noise: Needed from or to SGD: noise std of a coordinate of a batch gradient, or a `NoiseReport`. It cancels
+            between others.
         batch_size: Of the run, where ``noise`` or ``signal_to_noise`` is a report measured at another one.
         at: "loss": equal mean loss in the long run; "slope": equal progress per step.
         signal_to_noise: As in `rescale`.
@@ -247,7 +249,7 @@ def translate(
     return Translation(
         from_optimizer, to, rate, other, at, decay, beta if names[1] == "signum" else 0.0,
         f"equal {what}: lr times {factors[at]:.4g}{kept}", _NEEDS, _FAILS, regime, speed,
-        translation_cautions(names, old, rate, decay, std=None if sums is None else std),
+        translation_cautions(names, old, rate, decay, std=None if sums is None else std, noise_given=noise is not None),
     )  # fmt: skip
 
 
@@ -272,6 +274,8 @@ def _options(who: str, optimizer: str, **given: Any) -> str:
         name = rule_name(optimizer)
     except InvalidInput as error:
         raise InvalidInput(str(error).replace("scaling:", f"{who}:", 1)) from None
+    if name == _KEPT:
+        raise InvalidInput(f"{who}: that rule is optimizer 'signum' with `keep_memory`.")
     owners = {"betas": ("adam", "rmsprop"), "momentum": ("signum",), "eps": ("adam", "rmsprop")}
     for option, value in given.items():
         if value is not None and name not in owners[option]:
@@ -297,6 +301,7 @@ def _hyperparameters(
 
 def _sums(who: str, names: list[str], noise: Any, batch_size: float | None) -> tuple[float, float, float] | None:
     if names[0] == names[1] or "sgd" not in names:
+        pair_of(who, noise, batch_size)  # wrong input is refused where the noise cancels, too
         return None
     found = pair_of(who, noise, batch_size)
     if found is None:

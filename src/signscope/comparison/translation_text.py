@@ -33,7 +33,7 @@ def rescaling_cautions(rule: str, old: Hyperparameters, new: Hyperparameters, de
 
 
 def translation_cautions(
-    names: list[str], old: Hyperparameters, lr: float, decay: float, *, std: float | None
+    names: list[str], old: Hyperparameters, lr: float, decay: float, *, std: float | None, noise_given: bool = False
 ) -> tuple[str, ...]:
     """What to look out for."""
     said: list[str] = []
@@ -49,6 +49,8 @@ def translation_cautions(
             f"SGD without momentum; with torch's undampened momentum its lr counts 1 / (1 - momentum) times. One "
             f"effective noise std, {std:.3g}, stands for all coordinates."
         )
+    if noise_given and std is None:
+        said.append(f"The noise std was not needed: it cancels between {names[0]} and {names[1]}.")
     said.append("Equal curvature and noise are assumed to stay as they are; warm-up and schedules are taken over.")
     return tuple(said)
 

@@ -7,23 +7,9 @@ import torch
 from torch import Tensor
 
 from signscope._core.equations import equation
+from signscope._core.norms import density_of
 
 LEVEL = 0.95
-
-
-@equation("tao2026", "density of a vector")
-def density(l1: float, l2: float, dim: int) -> float:
-    r"""Density $\phi(v) = \lVert v\rVert_1^2 / (d \lVert v\rVert_2^2)$, in [1/d, 1]; NaN for the zero vector.
-
-    1 where all entries are equal in size, 1/d for a single entry. The density of one Gaussian vector is 2/pi; that of
-    the standard deviations of isotropic Gaussian noise is 1.
-
-    Args:
-        l1: Norm l1 of the vector.
-        l2: Norm l2 of the vector.
-        dim: Its dimension d.
-    """
-    return (l1 / l2) ** 2 / dim if l2 > 0 else math.nan
 
 
 @equation("signscope", "mean of a sample standard deviation")
@@ -99,14 +85,14 @@ def corrected(spread: Spread) -> Density:
     groups, share = len(sizes), sizes / sizes.sum()
     sigma1 = float(groups * spread.std[0] - ((1 - share) * spread.std[1:]).sum())
     sigma2 = math.sqrt(float(spread.var[0]))
-    raw = density(float(spread.std[0]), sigma2, spread.dim)
+    raw = density_of(float(spread.std[0]), sigma2, spread.dim)
     if not sigma2 > 0:
         return Density(0.0, 0.0, 0.0, math.nan, math.nan, math.nan, math.nan)
     left = spread.std[1:] ** 2 / (spread.dim * spread.var[1:].clamp(min=1e-300))
     pseudo = raw / share - (1 / share - 1) * left
     centre = groups * raw - ((1 - share) * left).sum()
     stderr = math.sqrt(float(((pseudo - centre) ** 2 / (1 / share - 1)).mean()))
-    value, least = density(sigma1, sigma2, spread.dim), 1 / spread.dim
+    value, least = density_of(sigma1, sigma2, spread.dim), 1 / spread.dim
     reach = _student(groups - 1) * stderr
     inside = [min(1.0, max(least, x)) for x in (value, value - reach, value + reach)]
     return Density(sigma1, float(spread.std[0]), sigma2, inside[0], raw, inside[1], inside[2])

@@ -98,7 +98,7 @@ def gradient(who: str, value: Tensor, layers: Sequence[Layer], *, scale: float =
 
 
 def _unscaled(grad: Tensor, scale: float) -> Tensor:
-    """``grad / scale``, at least float32; not in place, since autograd hands one tensor to parameters that are added."""
+    """``grad / scale``, at least float32. Not in place: parameters that are added get one and the same tensor."""
     return grad if scale == 1 else (grad if grad.dtype == torch.float64 else grad.float()) / scale
 
 

@@ -97,8 +97,9 @@ def gradient_noise(
 
     Notes:
         Memory: 32 bytes per parameter (64 for float64 parameters) beyond what a forward and backward pass needs; with
-        ``samples="each"`` also the gradients of ``chunk`` samples, with ``loss_scale`` one copy of the gradient. Time: the passes plus five reads or writes of the
-        statistics per batch. Batches with a non-finite loss or gradient are counted and left out.
+        ``samples="each"`` also the gradients of ``chunk`` samples, with ``loss_scale`` one copy of the gradient. Time:
+        the passes plus five reads or writes of the statistics per batch. Batches with a non-finite loss or gradient are
+        counted and left out.
     """
     asked = _checked(num_batches, samples, mode, num_tracked, loss_scale, chunk)
     if weights is not None and samples == "each":

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from signscope.measure.jackknife import Spread, corrected, density, spread_of
+from signscope._core.norms import density_of
+from signscope.measure.jackknife import Spread, corrected, spread_of
 from signscope.measure.layers import Layer
 from signscope.measure.merging import merged, merged_and_left
 from signscope.measure.snr import Phases, Ratios, count_ratios, shares
@@ -137,7 +138,7 @@ def summarised(
         grad_l1=sums.l1,
         grad_l1_low=max(0.0, sums.l1_low),
         grad_l2=math.sqrt(signal),
-        grad_density=density(sums.l1, math.sqrt(sums.squares), sums.spread.dim),
+        grad_density=density_of(sums.l1, math.sqrt(sums.squares), sums.spread.dim),
         grad_signal=signal / sums.squares if sums.squares > 0 else math.nan,
         noise_scale=noise.sigma2**2 / signal if signal > 0 else (math.inf if noise.sigma2 > 0 else math.nan),
         phases=shares(sums.ratios.phases),

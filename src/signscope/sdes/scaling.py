@@ -90,7 +90,8 @@ def rule_name(optimizer: str) -> str:
     """
     known = {**{n: n for n in RULES}, **{f"{n}w": n for n in ("sgd", "signsgd", "signum", "rmsprop", "adam")}}
     if optimizer not in known:
-        raise InvalidInput(f"scaling: no rule for optimizer {optimizer!r}; there are rules for {', '.join(known)}.")
+        names = ", ".join(name for name in known if "," not in name)
+        raise InvalidInput(f"scaling: no rule for optimizer {optimizer!r}; there are rules for {names}.")
     return known[optimizer]
 
 

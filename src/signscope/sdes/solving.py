@@ -60,7 +60,8 @@ def solve(
         weight_decay: Decoupled decay theta, as torch's AdamW.
         eps: Added to the root of V.
         schedule: u(t), factor on lr at t = lr*steps: a function or a `signscope.schedules.Schedule`.
-        form: ``"recommended"``, or ``"published"``, ``"older"``, ``"augmented"`` (Adam) for comparison.
+        form: ``"recommended"``, or for comparison ``"published"`` (the same for SGD and signSGD), ``"older"`` (RMSprop,
+            Adam), ``"augmented"`` (Adam).
         order: 2 adds the correction of the drift that makes the equation a second-order model.
         v_noise: Whether V fluctuates; by default in the recommended form under Gaussian noise.
         bias_correction: As torch's Adam from zero averages; False starts from the averages' stationary means.
@@ -122,6 +123,9 @@ def _setting(args: RunArguments, *, form: str, order: int, v_noise: bool | None,
     if checks.integer(WHO, "order", order, minimum=1) > 2:
         raise InvalidInput(f"{WHO}: `order` must be 1 or 2, got {order}.")
     adaptive = args.rule in ("adam", "rmsprop")
+    if not adaptive and (form == "older" or v_noise):
+        what = "v_noise=True" if v_noise else "the older form"
+        raise InvalidInput(f"{WHO}: {what} belongs to RMSprop and Adam, {args.optimizer} has no second moment V.")
     if v_noise is None:
         v_noise = adaptive and form == "recommended" and args.noise.is_gaussian
     setting = Setting(

@@ -51,14 +51,20 @@ def row_sign_means(projected: Tensor, risk: Tensor, slope: Callable[[Tensor], Te
 
     Returns:
         b, (n, d), in [-1, 1].
+
+    Notes:
+        8 Gauss-Legendre nodes in arcsin(rho u): absolute error below 2e-8 for rho up to 0.9. At rho = 1, where one
+        coordinate is the whole problem, 1e-6 for smooth laws and 2e-3 for laws of atoms.
     """
     if isinstance(noise, NoNoise) or (isinstance(noise, Gaussian) and noise.centre == 0):
         size = (2 * risk + noise.second_moment).clamp(min=1e-300).sqrt()[:, None]
         return torch.asin((projected / size).clamp(-1, 1)) * (2 / math.pi)
     x, w = (torch.from_numpy(a).to(projected) for a in _NODES)
-    share = (projected.square() / (2 * risk).clamp(min=1e-300)[:, None]).clamp(max=1)
-    inside = risk[:, None, None] * (1 - share[..., None] * (0.5 * (x + 1)).square())
-    return projected * (slope(inside.clamp(min=1e-300)) * (0.5 * w)).sum(-1)
+    size = (2 * risk).clamp(min=1e-300).sqrt()[:, None]
+    angle = torch.asin((projected / size).clamp(-1, 1))
+    cosine = torch.cos(angle[..., None] * (0.5 * (x + 1)))  # u = sin(.) / rho: smooth up to rho = 1
+    inside = risk[:, None, None] * cosine.square()
+    return size * angle * (slope(inside.clamp(min=1e-300)) * cosine * (0.5 * w)).sum(-1)
 
 
 @equation("compagnoni2024", "SDE of signSGD with the moments of a least-squares gradient")

@@ -11,6 +11,7 @@ from signscope.problems.oracle_noise import GaussianNoise, LawNoise
 from signscope.sdes.setting import Setting
 
 _LARGE, _OUTSIDE = 0.1, 1.0  # r = lr h / sigma: from here on notes, and from here on no SDE
+_UNSTABLE = 2.0  # lr h from which the optimizer SGD runs away
 _FAST = 0.1  # 1 - beta2 from which V noise can explode
 
 
@@ -87,7 +88,9 @@ def notes_on(optimizer: str, setting: Setting, start: Tensor) -> list[str]:
     kind = optimizer.removesuffix("w")
     if kind == "sgd":
         size = setting.lr * setting.loss.curvature(start, torch.ones_like(start))
-        if size > _LARGE:
+        if size >= _UNSTABLE:
+            said.append(f"lr times the largest curvature is {size:.2g}: from 2 on SGD itself is unstable; no SDE.")
+        elif size > _LARGE:
             said.append(f"lr times the largest curvature is {size:.2g}: variances are about {50 * size:.0f}% low.")
     else:
         ratio = step_ratio(setting, start)
@@ -99,6 +102,11 @@ def notes_on(optimizer: str, setting: Setting, start: Tensor) -> list[str]:
             said.append(
                 f"lr h / sigma is {ratio:.2g} at the start: the stationary variance is about {40 * ratio:.0f}% off."
             )
+    if kind == "adam" and setting.bias_correction:
+        said.append(
+            "The first updates of a bias-corrected Adam average too few gradients for an SDE: up to some 10 lr^2 of "
+            "each coordinate's variance come from them and are wrong."
+        )
     if kind in ("adam", "rmsprop"):
         if setting.v_noise and 1 - setting.betas[1] >= _FAST:
             said.append(

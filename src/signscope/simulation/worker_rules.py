@@ -4,7 +4,9 @@ The methods are typed from their algorithm boxes, so that agreement with `signsc
 Shared are only the keys of the random streams and the pure rules.
 """
 
+import math
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -44,9 +46,14 @@ class Setting:
         return self.method == "ef-sign" or self.method.startswith("dvr")
 
     @property
+    def sends_nothing(self) -> bool:
+        """Whether z is where the only worker is, so that nothing need be compressed."""
+        return self.num_workers == 1 and self.method.startswith("dvr")
+
+    @cached_property
     def chunks(self) -> list[int]:
         """Length of an owner's slice of every bucket."""
-        unit = int(torch.lcm(torch.tensor(64), torch.tensor(self.block_size)))
+        unit = math.lcm(64, self.block_size)
         return [max(1, -(-dim // (self.num_workers * unit))) * unit for dim in self.dims]
 
     @property
@@ -146,6 +153,8 @@ class Crowd:
             return self.random_sign(worker, step, self.local_ssvr(own, grad, grad_prev), setting.radius)
         if setting.momentum > 0:
             grad = own["m"] = setting.momentum * own["m"] + (1 - setting.momentum) * grad if "m" in own else grad
+        if kind == "majority-vote" and setting.num_workers == 1 and setting.tie == "ternary":
+            return torch.sign(grad)  # the only worker's zeros need no bit
         if kind == "majority-vote":
             return torch.where((grad > 0) | ((grad == 0) & self.fill(step, worker=worker)), 1.0, -1.0).to(grad)
         if kind == "ssdm":
@@ -212,11 +221,20 @@ class Crowd:
             return torch.where(positive, 1.0, -1.0).to(total)
         return self._sign(step, total)
 
+    def alone(self, step: int, grad: Tensor, grad_prev: Tensor) -> Tensor:
+        """The round of a single worker of the dvr methods."""
+        assert self.z is not None
+        finite_sum = self.setting.method in FINITE_SUM
+        self.z = self.z + (grad - grad_prev) if finite_sum else ssvr(grad, grad_prev, self.z, beta=self.setting.beta)
+        return self.from_z(step)
+
     def from_z(self, step: int) -> Tensor:
         """What the server of DVR broadcasts, decoded."""
         assert self.z is not None
         if not self.setting.method.startswith("dvr-q"):
             return self._sign(step, self.z)
+        if self.setting.sends_nothing:
+            return self.z
         uniforms = self.server_uniforms(step, self.z)
         positive, scales = block_stochastic_sign(self.z, uniforms, block_size=self.setting.block_size)
         return self.spread(self.believed(scales), positive)

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from signscope._core import checks
 from signscope._core.errors import InvalidInput
+from signscope.simulation.worker_arguments import WHO, check_troubles, checked_setting
 from signscope.simulation.worker_attacks import Adversary, Scene, legal
-from signscope.simulation.worker_rules import FINITE_SUM, METHODS, MOMENTUM, TWO_POINTS, Crowd, Setting
+from signscope.simulation.worker_rules import FINITE_SUM, TWO_POINTS, Crowd, Setting
 
-WHO = "simulate_workers"
 Gradient = Callable[[Tensor, int], Tensor]
 """Gradient of one worker at a point, for the batch of a number: the same number must give the same batch."""
 
@@ -115,23 +115,42 @@ def simulate_workers(
         InvalidInput: An argument is wrong.
     """
     n, start = len(gradients), start.detach().clone()
-    checks.one_of(WHO, "method", method, METHODS)
     if n < 1 or start.ndim != 1:
         raise InvalidInput(f"{WHO}: needs at least one gradient and a flat start, got {n} and {tuple(start.shape)}.")
     dims = tuple(buckets) if buckets is not None else (len(start),)
     late = tuple(delays) if delays is not None else (0,) * n
-    shares = tuple(weights) if weights is not None else (1 / n,) * n
-    if sum(dims) != len(start) or len(late) != n or len(shares) != n:
-        raise InvalidInput(f"{WHO}: `buckets` must add up to {len(start)}; `delays`, `weights` need {n} entries.")
-    if method in FINITE_SUM and full_gradients is None:
-        raise InvalidInput(f"{WHO}: method={method!r} needs `full_gradients`, one function per worker.")
-    if not all(0 <= worker < n for worker in (*flipped, *(adversaries or ()))):
-        raise InvalidInput(f"{WHO}: `flipped` and `adversaries` name workers from 0 to {n - 1}.")
-    past = MOMENTUM.get(method, 0.0) if momentum is None else momentum
-    setting = Setting(method, n, dims, beta, past, radius, ball, server, block_size, tie, seed, shares, max_scale)
-    run = _Run(
-        gradients, full_gradients, lr, weight_decay, init_batches, period, late, frozenset(flipped), adversaries or {}
+    if sum(dims) != len(start) or len(late) != n:
+        raise InvalidInput(f"{WHO}: `buckets` must add up to {len(start)}; `delays` needs {n} entries.")
+    setting = checked_setting(
+        method=method,
+        num_workers=n,
+        dims=dims,
+        beta=beta,
+        momentum=momentum,
+        radius=radius,
+        ball=ball,
+        server=server,
+        block_size=block_size,
+        tie=tie,
+        seed=seed,
+        weights=weights,
+        max_scale=max_scale,
     )
+    liars, has_full = adversaries or {}, full_gradients is not None
+    check_troubles(setting, has_full=has_full, delays=late, flipped=flipped, adversaries=liars)
+    run = _Run(
+        gradients,
+        full_gradients,
+        lr if callable(lr) else checks.non_negative(WHO, "lr", lr),
+        checks.non_negative(WHO, "weight_decay", weight_decay),
+        checks.integer(WHO, "init_batches", init_batches, minimum=1),
+        checks.integer(WHO, "period", period, minimum=1),
+        late,
+        frozenset(flipped),
+        liars,
+    )
+    checks.integer(WHO, "num_steps", num_steps, minimum=0)
+    checks.integer(WHO, "record_every", record_every, minimum=1)
     return _walk(setting, run, start, num_steps, record_every)
 
 
@@ -199,7 +218,11 @@ def _round(
     messages = []
     for worker, gradient in enumerate(run.gradients):
         before = None if previous is None else crowd.pad(gradient(previous, call))
-        messages.append(crowd.message(worker, move, crowd.pad(gradient(theta, call)), before, lr=rate))
+        grad = crowd.pad(gradient(theta, call))
+        if crowd.setting.sends_nothing:
+            assert before is not None
+            return crowd.alone(move, grad, before)
+        messages.append(crowd.message(worker, move, grad, before, lr=rate))
     return crowd.answer(move, _post(crowd, run, posts, _spoken(crowd, run, theta, move, messages)))
 
 

@@ -8,7 +8,7 @@ from helpers.processes import launch
 from signscope.optim.distributed import METHODS, bytes_per_step
 from signscope.simulation.workers import simulate_workers
 
-STEPS = 20
+STEPS = 9  # first batches, two full gradients, and the first batch again
 COMMON = {"lr": 0.013, "block_size": 24, "radius": 10.0, "weight_decay": 0.1, "init_batches": 2, "seed": 3}
 CASES = [
     *({"method": name} for name in METHODS),
@@ -22,6 +22,12 @@ CASES = [
     {"method": "dvr-q", "max_scale": 0.7},
     {"method": "ef-sign", "max_scale": 0.004},
 ]
+CHOSEN = {
+    1: [*({"method": name} for name in METHODS), {"method": "majority-vote", "tie": "ternary"}],
+    2: [*({"method": name} for name in METHODS), *(case for case in CASES if case.get("tie") == "ternary")],
+    3: CASES,
+    4: [{"method": name, "bucket_size": 50} for name in METHODS],
+}
 
 
 def reference(num_workers, case, dims, steps=STEPS):
@@ -52,9 +58,9 @@ def expected_bytes(case, size, padded, moves):
 
 
 @pytest.mark.multiproc
-@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("size", CHOSEN)
 def test_processes_walk_the_path_of_the_reference(size):
-    chosen = CASES if size == 3 else [case for case in CASES if "bucket_size" not in case]
+    chosen = CHOSEN[size]
     results = launch(jobs.paths, size, [{**COMMON, **case} for case in chosen], STEPS)
     for index, case in enumerate(chosen):
         path, sent, layout = results[0][index]
@@ -66,6 +72,18 @@ def test_processes_walk_the_path_of_the_reference(size):
     if size == 3:  # teeth: another seed, or another order of workers, is another path
         other = reference(size, {"method": "dvr-sign", "seed": 4}, [390])
         assert not torch.equal(other.path, torch.from_numpy(results[0][list(METHODS).index("dvr-sign")][0]))
+
+
+@pytest.mark.multiproc
+def test_unequal_batches_are_weights():
+    """Rows 1, 3 and 5: the reference with the weights 1/9, 3/9 and 5/9."""
+    chosen = [name for name, kind in METHODS.items() if kind.weighted]
+    results = launch(jobs.weighted_paths, 3, [{**COMMON, "method": name} for name in chosen], STEPS)
+    for index, name in enumerate(chosen):
+        run = reference(3, {"method": name, "weights": (1 / 9, 3 / 9, 5 / 9)}, [sum(jobs.SIZES)])
+        assert all((other[index] == run.path.numpy()).all() for other in results), name
+        equal = reference(3, {"method": name}, [sum(jobs.SIZES)])
+        assert not torch.equal(equal.path, run.path)
 
 
 def test_one_bit_per_coordinate_is_a_32nd_of_an_fp32_all_reduce():

@@ -51,11 +51,18 @@ def test_bad_numbers_are_skipped_or_mended_and_counted():
     assert np.array_equal(results[0][3], results[1][3])
 
 
+def test_bad_numbers_in_uncompressed_gradients_count_for_nothing():
+    results = launch(jobs.bad_rows, 2)
+    assert [r[0] for r in results] == [3, 0]
+    assert np.array_equal(results[0][1], results[1][1])
+    assert all(r[2] for r in results)
+
+
 def test_ranks_that_differ_are_told_so_at_the_start():
     for messages in launch(jobs.disagreements, 2):
         assert "values of the parameters of rank 1 differ" in messages["values"]
-        assert "options of rank 1 differ" in messages["options"]
-        assert "options of rank 1 differ" in messages["seed"]
+        for name in ("options", "seed", "max_scale", "init_batches", "checksum_every", "period"):
+            assert "options of rank 1 differ" in messages[name], name
         assert "batch sizes of the ranks are [1, 2]" in messages["batches"]
         assert "values of the parameters of rank 1 differ" in messages["checksum"]
         assert messages["weights"] is None

@@ -184,6 +184,13 @@ def test_small_tensors_share_a_bucket():
         ({"method": "dvr-sign-fs"}, "needs `full_gradient`"),
         ({"period": 3}, "takes no full_gradient and no period"),
         ({"timeout": 0}, "`timeout` must be above 0"),
+        ({"momentum": 0.5, "method": "dvr-sign"}, "'dvr-sign' makes no use of `momentum`"),
+        ({"ball": 1.0}, "makes no use of `ball`"),
+        ({"server": "random", "method": "sto-sign"}, "makes no use of `server`"),
+        ({"tie": "ternary", "method": "ef-sign"}, "makes no use of `tie='ternary'`"),
+        ({"max_scale": 1.0, "method": "ssdm"}, "makes no use of `max_scale`"),
+        ({"max_grad_norm": 1.0}, r"makes no use of `max_grad_norm`: clip and unscale \.grad before step"),
+        ({"loss_scale": "dynamic"}, "makes no use of `loss_scale`"),
         ({"batch_size": 0}, "`batch_size` must be a whole number of at least 1"),
     ],
 )
@@ -198,6 +205,8 @@ def test_bad_calls(group):
         DistributedSign([p], method="dvr-sign").step()
     with pytest.raises(InvalidInput, match="takes a function"):
         DistributedSign([p]).step([lambda: None])
+    with pytest.raises(InvalidInput, match="`batch_size` must be a whole number of at least 1, got 2.5"):
+        DistributedSign([p]).batch_size = 2.5
     with pytest.raises(InvalidInput, match="groups must all be given at the start"):
         DistributedSign([p]).add_param_group({"params": [nn.Parameter(torch.ones(2))]})
     with pytest.raises(InvalidInput, match="register it with a VoteState"):

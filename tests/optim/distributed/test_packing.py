@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from signscope._core.errors import InvalidInput
 from signscope._core.private_stream import SERVER, private_stream
-from signscope.optim.distributed import method, packing
+from signscope.optim.distributed import method, options, packing
 from signscope.optim.distributed.buckets import make_buckets
 from signscope.rules.compression import block_stochastic_sign, stochastic_sign
 
@@ -145,7 +145,7 @@ def test_packing_is_numpys():
 def test_signs_drawn_in_pieces_are_those_of_one_draw(monkeypatch, dtype, server):
     values = torch.randn(1920, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(dtype)
     (bucket,) = make_buckets([values], num_workers=2, block_size=24, bucket_size=2000)
-    now = method.Round(method.Options(seed=4), 1, 2, 7, bucket, 3, [0.5, 0.5], 0.1)
+    now = method.Round(options.Options(seed=4), 1, 2, 7, bucket, 3, [0.5, 0.5], 0.1)
     stream = private_stream(4, SERVER + 1 if server else 1, 7, 3)
     whole, scales = block_stochastic_sign(values, torch.rand(1920, generator=stream, dtype=dtype), block_size=24)
     for size in (192, 500, 2**17):

@@ -22,6 +22,7 @@ from signscope.reproduce.tao2026 import (
 EXPERIMENTS = {m.run.name: m for m in (toy_deterministic, toy_stochastic, correlated_noise, adaptive_step)}
 
 
+@pytest.mark.usefixtures("unrendered")
 @pytest.mark.parametrize("name", ["tao2026-toy-deterministic", "tao2026-correlated-noise", "tao2026-adaptive-step"])
 def test_small_size_matches_and_writes(name, tmp_path):
     report = EXPERIMENTS[name].run(tmp_path, size="small")
@@ -33,9 +34,10 @@ def test_small_size_matches_and_writes(name, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_full_size_matches(name):
-    report = EXPERIMENTS[name].run()
+def test_full_size_matches(name, tmp_path):
+    report = EXPERIMENTS[name].run(tmp_path)
     assert report.verdict == "matched", report.text
+    assert report.files[0].read_bytes().startswith(b"\x89PNG")
 
 
 def test_every_entry_can_be_loaded():

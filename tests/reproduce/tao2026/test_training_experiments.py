@@ -84,7 +84,7 @@ def test_one_step_of_the_published_recipe_reduced(tmp_path):
 
 @pytest.mark.parametrize("method", ["muon", "sgd_coupled", "signsgd_decayed"])
 def test_a_begun_run_continues_bit_for_bit(method, text, tmp_path, monkeypatch):
-    job, file = replace(JOB, method=method, probes=8 if method == "muon" else 0, batch_size=16), tmp_path / "begun.pt"
+    job, file = replace(JOB, method=method, probes=8 if method == "muon" else 0, rows=32), tmp_path / "begun.pt"
     whole, real, steps = path(job, text), Loop.step, []
 
     def limited(loop):
@@ -102,9 +102,13 @@ def test_a_begun_run_continues_bit_for_bit(method, text, tmp_path, monkeypatch):
 
 def test_every_option_moves_the_path_and_measuring_noise_does_not(text):
     base = path(JOB, text)[-1]["test_loss"]
-    for change in ({"decay": 0.1}, {"clip": 1e-4, "method": "sgd"}, {"precision": "bfloat16"}):
-        plain = replace(JOB, method=change.get("method", JOB.method))
-        assert path(replace(JOB, **change), text)[-1]["test_loss"] != path(plain, text)[-1]["test_loss"]
+    plain = path(replace(JOB, method="sgd"), text)[-1]["test_loss"]
+    for change, other in (
+        ({"decay": 0.1}, base),
+        ({"clip": 1e-4, "method": "sgd"}, plain),
+        ({"precision": "bfloat16"}, base),
+    ):
+        assert path(replace(JOB, **change), text)[-1]["test_loss"] != other
     probed = path(replace(JOB, probes=8), text)[-1]
     assert probed["test_loss"] == base
     assert 0 < probed["density_low"] <= probed["density"] <= probed["density_high"]
@@ -216,12 +220,13 @@ def test_the_store_keeps_text_and_numbers(tmp_path, text):
     assert again == [{key: row[key] for key in again[0]} for row in rows]
 
 
-def test_a_small_run_writes_judges_and_computes_nothing_twice(tmp_path, monkeypatch):
+def test_a_small_run_writes_judges_and_computes_nothing_twice(tmp_path, monkeypatch, request):
     report = density_gpt2.run(tmp_path, size="small")
     assert [path.name for path in report.files] == ["tao2026-density-gpt2.png", "numbers.csv", "report.json"]
     assert "Published: 0.3 at the start" in report.text
     before = (tmp_path / "runs.csv").read_bytes()
     monkeypatch.setattr(sweep_runs, "train", lambda *a, **k: pytest.fail("computed again"))
+    request.getfixturevalue("unrendered")
     again = density_gpt2.run(tmp_path, size="small")
     assert again.table.equals(report.table)
     assert (tmp_path / "runs.csv").read_bytes() == before

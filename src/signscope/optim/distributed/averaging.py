@@ -24,8 +24,7 @@ class DvrSign(Method):
     name = "dvr-sign"
     two_points = True
     weighted = True
-    private = ("start",)
-    sharded = ("z",)
+    takes = ("tie='ternary'", "max_scale")
 
     def _kept(self, now: Round) -> float:
         """Weight of the old estimate."""
@@ -72,6 +71,7 @@ class DvrQ(DvrSign):
     """The same average; the step is an unbiased compression of z."""
 
     name = "dvr-q"
+    takes = ("max_scale",)
 
     def answer(self, now: Round) -> Parcel:
         """Q(z), drawn by the owner."""
@@ -123,8 +123,7 @@ class EfSign(Method):
     name = "ef-sign"
     weighted = True
     lr_inside = True
-    private = ("e",)
-    sharded = ("server_e",)
+    takes = ("max_scale",)
 
     def estimate(self, rounds: list[Round], grads: Grads) -> list[Tensor]:
         """What should be applied: lr times the gradient, and what was left undone."""

@@ -43,6 +43,12 @@ def mend_scales(scales: Tensor, *, limit: float | None) -> tuple[Tensor, int]:
     return mended, int((~fine).sum())
 
 
+def mend_rows(rows: Tensor) -> tuple[Tensor, int]:
+    """Uncompressed gradients with 0 for every number that is not finite, and how many there were."""
+    wrong = int((~rows.isfinite()).sum())
+    return (rows.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0), wrong) if wrong else (rows, 0)
+
+
 def digest(parts: Iterable[object]) -> int:
     """Number of 62 bits that differs when any of the parts (tensors by their bytes, the rest by text) does."""
     seen = hashlib.blake2b(digest_size=8)

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from signscope._core.private_stream import SERVER, private_stream
 from signscope.optim.distributed.buckets import Bucket
-from signscope.optim.distributed.packing import WORD, Tie, pack, pack_signs, parity, unpack_signs, unpack_ternary
+from signscope.optim.distributed.options import Options
+from signscope.optim.distributed.packing import WORD, pack, pack_signs, parity, unpack_signs, unpack_ternary
 
 Parcel = tuple[Tensor, Tensor | None]
 """Bits as bytes, and scales or nothing; both flat, slice after slice."""
@@ -20,19 +21,6 @@ DRAWN = 2**17
 """Coordinates for which random numbers are drawn at a time on the CPU."""
 Grads = dict[str, list[Tensor]]
 """By point ("grad", "grad@x_prev"), one flat padded tensor per bucket."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the user chose; the meaning of each is explained by `DistributedSign`."""
-
-    beta: float = 0.1
-    momentum: float = 0.0
-    radius: float = 1.0
-    ball: float | None = None
-    server: str = "sign"
-    tie: Tie = "parity"
-    seed: int = 0
 
 
 @dataclass
@@ -111,8 +99,7 @@ class Method:
     lr_inside: ClassVar[bool] = False
     momentum: ClassVar[float] = 0.0
     one_bit_down: ClassVar[bool] = True
-    private: ClassVar[tuple[str, ...]] = ()
-    sharded: ClassVar[tuple[str, ...]] = ()
+    takes: ClassVar[tuple[str, ...]] = ()  # options that other methods refuse
 
     def estimate(self, rounds: list[Round], grads: Grads) -> list[Tensor]:
         """What every bucket is about to send, before it is made small."""

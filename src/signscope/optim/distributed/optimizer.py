@@ -1,6 +1,7 @@
 """The distributed sign methods as one torch optimizer."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,11 +11,11 @@ from torch.optim.optimizer import ParamsT
 from signscope._core import checks
 from signscope._core.errors import InvalidInput
 from signscope.optim import lists
-from signscope.optim.averaging import past, share
 from signscope.optim.base import Group, common_options
 from signscope.optim.blocks import all_finite
 from signscope.optim.distributed.averaging import DvrQ, DvrQFs, DvrSign, DvrSignFs, EfSign
-from signscope.optim.distributed.method import Method, Options
+from signscope.optim.distributed.method import Method
+from signscope.optim.distributed.options import checked_options, checked_period, refuse_unused_scaling
 from signscope.optim.distributed.packing import Tie
 from signscope.optim.distributed.rounds import Rounds
 from signscope.optim.distributed.voting import MajorityVote, MvStoSignSim, Ssdm, SsvrMv, StoSign
@@ -136,6 +137,7 @@ class DistributedSign(TwoPointOptimizer):
         who = self._who
         kind = METHODS[checks.one_of(who, "method", method, METHODS)]
         self.method = kind()
+        refuse_unused_scaling(who, kind, max_grad_norm=max_grad_norm, loss_scale=loss_scale)
         points = ("x_prev",) if kind.two_points else ()
         vars(self).update(buffers=points, points=points, always_state=kind.two_points)  # of the class, elsewhere
         common = common_options(
@@ -150,32 +152,40 @@ class DistributedSign(TwoPointOptimizer):
             loss_scale=loss_scale,
             allow_changes=allow_changes,
         )
-        options = Options(
-            beta=share(who, "beta", beta),
-            momentum=past(who, "momentum", kind.momentum if momentum is None else momentum),
-            radius=checks.positive(who, "radius", radius),
-            ball=None if ball is None else checks.positive(who, "ball", ball),
-            server=checks.one_of(who, "server", server, ("sign", "random")),
-            tie=checks.one_of(who, "tie", tie, ("parity", "random", "ternary")),  # pyright: ignore[reportArgumentType]
-            seed=checks.integer(who, "seed", seed, minimum=0),
-        )
+        given = {
+            "beta": beta,
+            "momentum": momentum,
+            "radius": radius,
+            "ball": ball,
+            "server": server,
+            "tie": tie,
+            "seed": seed,
+            "max_scale": max_scale,
+            "init_batches": init_batches,
+            "checksum_every": checksum_every,
+        }
         self.rounds = Rounds(
             who,
             self.method,
-            options,
+            replace(checked_options(who, kind, given), period=checked_period(who, kind, full_gradient, period)),
             self.param_groups,
             group=process_group,
             timeout=None if timeout is None else checks.positive(who, "timeout", timeout),
-            max_scale=None if max_scale is None else checks.positive(who, "max_scale", max_scale),
             block_size=checks.integer(who, "block_size", block_size, minimum=8),
             bucket_size=checks.integer(who, "bucket_size", bucket_size, minimum=1),
-            checksum_every=checks.integer(who, "checksum_every", checksum_every, minimum=0),
         )
-        self.batch_size = checks.integer(who, "batch_size", batch_size, minimum=1)
-        self.counters["init_batches"] = checks.integer(who, "init_batches", init_batches, minimum=1)
-        self.full_gradient, self.period = full_gradient, self._period(full_gradient, period)
+        self.batch_size, self.full_gradient = batch_size, full_gradient
 
     # --- public ---------------------------------------------------------------------------------------------------
+
+    @property
+    def batch_size(self) -> int:
+        """Rows behind the local gradient; may be set before every step."""
+        return self._batch_size
+
+    @batch_size.setter
+    def batch_size(self, value: int) -> None:
+        self._batch_size = checks.integer(self._who, "batch_size", value, minimum=1)
 
     @property
     def payload_bytes(self) -> int:
@@ -184,7 +194,10 @@ class DistributedSign(TwoPointOptimizer):
 
     @property
     def mended_scales(self) -> int:
-        """Scales that arrived NaN, infinite, negative or above ``max_scale``, and were set to 0 or clipped."""
+        """Scales that arrived NaN, infinite, negative or above ``max_scale``, and were set to 0 or clipped.
+
+        Numbers of uncompressed first and full gradients that arrived NaN or infinite, and were set to 0, count too.
+        """
         return self.counters.get("mended_scales", 0)
 
     @torch.no_grad()
@@ -239,6 +252,8 @@ class DistributedSign(TwoPointOptimizer):
     def load_state_dict(self, state_dict: Any) -> None:
         """Continues bit for bit with the same number of workers, and starts the estimates anew with another.
 
+        Options come back as they were saved, whatever this optimizer was built with; the method must be the same.
+
         Raises:
             InvalidInput: The state is of another rank, method or optimizer.
         """
@@ -252,29 +267,15 @@ class DistributedSign(TwoPointOptimizer):
 
     # --- machinery ------------------------------------------------------------------------------------------------
 
-    def _period(self, full_gradient: Any, period: int | None) -> int:
-        if not self.method.finite_sum:
-            if full_gradient is not None or period is not None:
-                raise InvalidInput(
-                    f"{self._who}: method={self.method.name!r} takes no full_gradient and no period; "
-                    "the finite-sum versions are 'dvr-sign-fs' and 'dvr-q-fs'."
-                )
-            return 0
-        if not callable(full_gradient) and not isinstance(full_gradient, FullGradient):
-            raise InvalidInput(
-                f"{self._who}: method={self.method.name!r} needs `full_gradient`, a FullGradient(loader, batch_loss) "
-                f"over the local rows or a function that leaves their gradient in .grad; got {full_gradient!r}."
-            )
-        return checks.integer(self._who, "period", period, minimum=1)
-
     def _advance(self, closures: Sequence[Closure]) -> Any:
-        if self.method.finite_sum and (self.counters["steps"] % self.period == 0 or not self._started):
+        wanted, period = self.rounds.options.init_batches, self.rounds.options.period
+        if self.method.finite_sum and (self.counters["steps"] % period == 0 or not self._started):
             loss, grads = self._full()
             if grads is not None:
-                self.counters["initial_batches"] = self.counters["init_batches"]
+                self.counters["initial_batches"] = wanted
                 self._take(grads, refresh=True)
             return loss
-        starting = self.counters["initial_batches"] < self.counters["init_batches"]
+        starting = self.counters["initial_batches"] < wanted
         loss, grads = self._sweep(closures, () if starting else self.points)
         if grads is None:
             return loss
@@ -282,8 +283,8 @@ class DistributedSign(TwoPointOptimizer):
             self._take(grads)
             return loss
         self.counters["initial_batches"] += 1
-        self.rounds.collect(self._signed(grads), share=1 / self.counters["init_batches"])
-        if self.counters["initial_batches"] == self.counters["init_batches"]:
+        self.rounds.collect(self._signed(grads), share=1 / wanted)
+        if self.counters["initial_batches"] == wanted:
             self._take({}, refresh=True)
         else:
             self._create_points()

@@ -1,6 +1,7 @@
 """The rounds of a distributed method: flat buffers, exchange, service, answer, and what must be saved."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -10,8 +11,9 @@ from signscope._core.errors import InvalidInput
 from signscope.optim import lists
 from signscope.optim.distributed.averaging import DvrSign
 from signscope.optim.distributed.buckets import common_place, make_buckets
-from signscope.optim.distributed.faults import digest, mend_scales, refuse_differences
-from signscope.optim.distributed.method import Grads, Method, Options, Parcel, Round, buffer
+from signscope.optim.distributed.faults import digest, mend_rows, mend_scales, refuse_differences
+from signscope.optim.distributed.method import Grads, Method, Parcel, Round, buffer
+from signscope.optim.distributed.options import Options
 from signscope.optim.distributed.streaming import VoteStream, can_stream
 from signscope.optim.distributed.voting import MajorityVote
 from signscope.optim.distributed.wire import Wire
@@ -29,10 +31,8 @@ class Rounds:
         groups: Parameter groups of the optimizer.
         group: Process group.
         timeout: Seconds, or None.
-        max_scale: Largest scale that is believed, or None.
         block_size: Coordinates that share a scale.
         bucket_size: Coordinates of a bucket.
-        checksum_every: Steps between comparisons of parameters, 0 for the first alone.
     """
 
     def __init__(
@@ -44,15 +44,12 @@ class Rounds:
         *,
         group: Any,
         timeout: float | None,
-        max_scale: float | None,
         block_size: int,
         bucket_size: int,
-        checksum_every: int,
     ) -> None:
         if block_size % 8:
             raise InvalidInput(f"{who}: `block_size` must be a multiple of 8, got {block_size}.")
         self.who, self.method, self.options, self.groups = who, method, options, groups
-        self.max_scale, self.checksum_every = max_scale, checksum_every
         self.params: list[Tensor] = [param for group in groups for param in group["params"]]
         self.device, self.dtype = common_place(who, self.params)
         self.wire = Wire(who, group, timeout=timeout)
@@ -84,7 +81,8 @@ class Rounds:
 
     def is_due(self, step: int) -> bool:
         """Whether parameters and options are to be compared across ranks in this step."""
-        return not self._compared or (self.checksum_every > 0 and step % self.checksum_every == 0)
+        every = self.options.checksum_every
+        return not self._compared or (every > 0 and step % every == 0)
 
     def _judged(self, rows: Tensor, *, due: bool) -> bool:
         refuse_differences(self.who, ["the step counters"], rows[:, 2:3])
@@ -190,23 +188,24 @@ class Rounds:
         bits, scales = self.method.encode(now, value)
         rows = None if scales is None else scales.view(now.size, -1)
         bits, scales = self._open(self.wire.exchange(_joined(bits.view(now.size, -1), rows)), rows)
-        scales, mended = (None, 0) if scales is None else mend_scales(scales, limit=self.max_scale)
+        scales, mended = (None, 0) if scales is None else mend_scales(scales, limit=self.options.max_scale)
         return mended + self._answer(now, self.method.serve(now, bits, scales), out)
 
     def _begin(self, now: Round, method: DvrSign, out: Tensor) -> int:
         start = now.state.pop("start")
-        method.begin(now, self.wire.exchange(start.view(now.size, -1), kind="dense"))
+        rows, mended = mend_rows(self.wire.exchange(start.view(now.size, -1), kind="dense"))
+        method.begin(now, rows)
         if now.size == 1:
             method.alone(now, now.state["z"], out)
             return 0
-        return self._answer(now, method.answer(now), out)
+        return mended + self._answer(now, method.answer(now), out)
 
     def _answer(self, now: Round, parcel: Parcel, out: Tensor) -> int:
         bits, scales = parcel
         rows = None if scales is None else scales[None]
         sent = _joined(bits[None], rows)[0]
         bits, scales = self._open(self.wire.gather(sent), rows)
-        scales, mended = (None, 0) if scales is None else mend_scales(scales, limit=self.max_scale)
+        scales, mended = (None, 0) if scales is None else mend_scales(scales, limit=self.options.max_scale)
         self.method.decode(now, bits, scales, out)
         return mended
 
@@ -256,6 +255,7 @@ class Rounds:
         """What belongs to this rank alone."""
         return {
             "method": self.method.name,
+            "options": asdict(self.options),
             "rank": self.wire.rank,
             "world_size": self.wire.size,
             "layout": [bucket.padded for bucket in self.buckets],
@@ -263,7 +263,7 @@ class Rounds:
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> bool:
-        """Takes the saved tensors in; False if the group has another size, so that they are void.
+        """Takes options and tensors in; False if the group has another size, so that the tensors are void.
 
         Raises:
             InvalidInput: Another method, another rank of a group of the same size, or another layout.
@@ -274,6 +274,7 @@ class Rounds:
                 f"{self.who}: the checkpoint is of method {saved['method']!r}, not {self.method.name!r}."
             )
         if saved["world_size"] != self.wire.size:
+            self.options = Options(**saved["options"])
             self.forget()
             return False
         if saved["rank"] != self.wire.rank:
@@ -285,6 +286,7 @@ class Rounds:
             raise InvalidInput(
                 f"{self.who}: the checkpoint has another bucket_size or block_size, or other parameters."
             )
+        self.options = Options(**saved["options"])
         self.state = [{name: t.to(self.device).clone() for name, t in state.items()} for state in saved["state"]]
         return True
 

@@ -20,7 +20,7 @@ class MajorityVote(Method):
     """Signs of local gradients (signSGD) or of local averages (Signum); the majority decides."""
 
     name = "majority-vote"
-    private = ("m",)
+    takes = ("momentum", "tie='ternary'")
 
     def estimate(self, rounds: list[Round], grads: Grads) -> list[Tensor]:
         """Local averages."""
@@ -71,7 +71,7 @@ class SsvrMv(StoSign):
 
     name = "ssvr-mv"
     two_points = True
-    private = ("v",)
+    takes = ("tie='ternary'", "server", "ball")
 
     def estimate(self, rounds: list[Round], grads: Grads) -> list[Tensor]:
         """The estimate of SSVR on this worker, inside the ball if there is one; without gradients, the first one."""
@@ -103,7 +103,7 @@ class Ssdm(Method):
     name = "ssdm"
     momentum = 0.9
     one_bit_down = False
-    private = ("m",)
+    takes = ("momentum",)
 
     def estimate(self, rounds: list[Round], grads: Grads) -> list[Tensor]:
         """Local averages, and their joint norm."""

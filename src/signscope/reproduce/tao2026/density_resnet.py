@@ -4,7 +4,7 @@ from signscope.reproduce.experiment import Findings
 from signscope.reproduce.tao2026.conducting import Setup, Size, TrainingExperiment
 from signscope.reproduce.tao2026.density import follow
 
-METHODS = ("sgd", "adamw", "signum")
+METHODS = ("sgd", "adamw", "signum", "sgd_plain", "signsgd", "muon")
 PUBLISHED = (0.7, 0.7)
 SIZES = {
     "full": Size("resnet20", "digits", 32, 2.0, points=6, probes=24, num_seeds=1, rows=256),
@@ -14,7 +14,7 @@ SIZES = {
 
 
 def conduct(setup: Setup) -> Findings:
-    """SGD with momentum is judged; AdamW and Signum are shown."""
+    """SGD with momentum is judged; the other methods are shown."""
     return follow(setup, METHODS, published=PUBLISHED, room=1.4, title="ResNet-20")
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from signscope._core.progress import Meter
 from signscope._core.random import stream
-from signscope.reproduce.claims import Claim, Rows, at_least, near, shown
+from signscope.reproduce.claims import Claim, Rows, near, shown
 from signscope.reproduce.drawing import legend, look, panels
 from signscope.reproduce.experiment import Experiment, Findings
 from signscope.reproduce.tao2026 import toys
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 NOISE = 50.0  # of the sharp coordinate of the first toy
 FIXED = {"SGD": 1e-3, "signSGD": 1e-2}  # one rate per method, from the grid of decades
+EARLIER = 2.85 / 0.38  # tuned tail losses of SGD and signSGD in the published script, whose noise is not known here
 START, TARGET = 1.15, 0.1
 LEVELS = 400  # points of time at which exact moments are averaged
 
@@ -123,7 +124,12 @@ def claims_of(numbers: Rows) -> list[Claim]:
     fixed = {label: _best(numbers, label, "fixed")[1] for label in LABELS}
     claims = [
         shown("one rate per method: tail loss of SGD over that of signSGD", fixed["SGD"] / fixed["signSGD"]),
-        at_least("tuned: tail loss of SGD over that of signSGD", tuned["SGD"][1] / tuned["signSGD"][1], 2.0),
+        Claim(
+            "tuned: tail loss of SGD over that of signSGD (expected: an earlier run of the script, with its own noise)",
+            tuned["SGD"][1] / tuned["signSGD"][1],
+            EARLIER,
+            2.0,
+        ),
         Claim("best rates at an edge of their grid", sum(found[2] for found in tuned.values()), 0, 0, 0),
     ]
     for label, expected, room in (("SGD", 1.0, 0.06), ("signSGD", 0.0, 0.08)):
