@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from tests.helpers.pretend_device import PretendDevice
 from torch import nn
 
+from helpers.pretend_device import PretendDevice
 from signscope import optim
 
 SHAPES = [(5,), (4, 3), (300, 200)]

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from tests.helpers.pretend_device import PretendDevice
 
 import signscope as ss
+from helpers.pretend_device import PretendDevice
 from signscope.problems import bundled
 
 

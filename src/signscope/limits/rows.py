@@ -187,7 +187,7 @@ def settle(
     data = prepare(rows, max_rows=max_rows, seed=seed)
     plan = Constant(checks.positive(who, "lr", lr))
     system = _system(who, data, optimizer, plan, peak=plan.initial, quantity="excess_risk", betas=betas)
-    if optimizer == "adam":  # neither memory moves the stationary state
+    if optimizer == "adam":  # the place where it settles does not depend on how fast it comes there
         system = replace(system, forget=(math.inf, INSTANT))
     status, message = _verdict(data, system, None, torch.zeros(1, dtype=torch.float64))
     if status == "unstable":
@@ -254,7 +254,7 @@ def _system(
         optimizer = "signsgd"
     data = data.turned if optimizer == "sgd" else data
     uneven = fluctuation(data, (first, second)) if optimizer == "adam" else None
-    return System(data, optimizer, plan, _form(data, quantity), peak, forget, uneven)
+    return System(data, optimizer, plan, _form(data, quantity), peak, forget, uneven, beta1=first)
 
 
 def _form(data: RowMoments, quantity: str) -> Matrix:

@@ -88,6 +88,7 @@ class System:
         forget: Adam's relaxation rates -dim log(beta) per unit of time; the first is inf where momentum is
             taken to act at once. Unused by the others.
         uneven: What fluctuations of Adam's second moment do, where its memory is short.
+        beta1: Adam's first memory, also where momentum is taken to act at once. Unused by the others.
         once: Whether each row is drawn once, not with replacement.
         all_rows: Whether every average of the sign runs over all rows, block by block.
         offset: What all rows add to drift and jacobian of the sign, which the averages take from a subset.
@@ -101,6 +102,7 @@ class System:
     peak: float
     forget: tuple[float, float] = (math.inf, math.inf)
     uneven: Fluctuation | None = None
+    beta1: float = 0.0
     once: bool = False
     all_rows: bool = False
     offset: tuple[Tensor, Tensor] | None = None
@@ -219,20 +221,35 @@ class System:
         ramp = span + math.expm1(-forget * span) / forget  # integral of forget exp(-forget (span - u)) u du
         return left * state.square + (1 - left) * first + (later - first) * (ramp / at)
 
+    def _passed_on(self, raw: Local, cov: Matrix) -> Local:
+        r"""Moments of the gradient as momentum passes them on.
+
+        A row kicks a run once. What the run's own place adds to its gradient, $H(v - \mu)$, lasts: momentum sees
+        it through the drift, and all but the share $(1-\beta_1)/(1+\beta_1)$ of $H\Sigma H'$ is no noise. That
+        share gives the exact stationary covariance of the linear recursion
+
+        $$ m' = \beta_1 m + (1-\beta_1)(Hv + \xi), \quad v' = v - \eta m'. $$
+        """
+        if self.beta1 == 0:
+            return raw
+        lasting = raw.jacobian @ cov @ raw.jacobian.T
+        return replace(raw, second=raw.second - 2 * self.beta1 / (1 + self.beta1) * lasting)
+
     def _divided(self, state: State, raw: Local) -> Local:
         """Direction of Adam: m_i/sqrt(s_i), with the momentum as a second block of the state if it is kept."""
         weight = -math.expm1(-self.forget[1] * state.time)
         scale = (state.square / weight if weight > 0 else raw.square).clamp(min=TINY).rsqrt()
         d = self.data.dim
+        mean, cov = state.mean[:d], state.cov[:d, :d]
+        raw = self._passed_on(raw, cov)
         if self.uneven is not None:
-            mean, cov = state.mean[:d], state.cov[:d, :d]
             risk = 0.5 * float(mean @ self.data.cov @ mean + (self.data.cov * cov).sum())
             shrunk, raw = self.uneven.applied(raw, risk)
             scale = shrunk * scale
         if not self.keeps_momentum:
             return raw.divided(scale)
         scale = scale / -math.expm1(-self.forget[0] * (state.time + 1 / d))  # after k updates 1 - beta1^(k + 1)
-        mean, momentum = state.mean[:d], state.mean[d:]
+        momentum = state.mean[d:]
         jacobian = torch.zeros(2 * d, 2 * d, dtype=mean.dtype)
         jacobian[:d, d:] = torch.diag(scale)
         jacobian[d:, :d] = -raw.jacobian

@@ -8,7 +8,7 @@ _ENTRIES = (  # name, what it shows, duration of the full size, home
     ("toy-stochastic", "noise in few coordinates: tuned rates, dimension, density", "25 seconds", "run"),
     ("correlated-noise", "noise with correlations: marginals, rotation, bounds", "10 seconds", "run"),
     ("adaptive-step", "step sizes that adapt in the l-infinity geometry", "10 seconds", "run"),
-    ("density-resnet", "noise and gradient density of a ResNet along training", "1 minute", "run"),
+    ("density-resnet", "noise and gradient density of a ResNet along training", "2 minutes", "run"),
     ("density-gpt2", "noise and gradient density of a GPT along training", "2 minutes", "run"),
     ("gpt2-signsgd-vs-sgd", "a GPT with six optimizers, rates swept, all else matched", "4 minutes", "run"),
 )

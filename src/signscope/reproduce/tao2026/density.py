@@ -129,6 +129,8 @@ def draw(setup: Setup, mine: dict[str, Rows], *, published: tuple[float, float],
     right.set_title(f"By layer, {METHODS[next(iter(mine))].label}{tables}")
     for ax in (left, middle, right):
         ax.set(xlabel="steps", ylabel="density", yscale="log")
+    low, high = left.get_ylim()
+    left.set_ylim(low / 1.5 ** max(0, len(mine) - 3), high)  # room for a long legend
     legend(left)
     return picture
 
