@@ -1,8 +1,7 @@
 """Makes the pictures of the README and the pages: ``python docs/make_pictures.py [FOLDER]``.
 
 Every picture is a prediction next to the mean of real runs, with fixed seeds; all of them take a few minutes. Those of
-the experiments on networks and on distributed training take longer and are made by ``pictures_networks.py``,
-``pictures_tao2026.py`` and ``pictures_distributed.py``.
+experiments that take longer (`LONG`) are made where they are named: ``python docs/make_pictures.py FOLDER NAME ...``.
 """
 
 import subprocess
@@ -14,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pictures_effects
 import pictures_large
+import pictures_networks
 import pictures_schedules
 import pictures_sde
+import pictures_tao2026
 import torch
 
 import signscope as ss
@@ -97,14 +98,15 @@ PICTURES: dict[str, Callable[[Path], None]] = {
     "rows": rows,
     "bias-floor": bias_floor,
 }
+LONG: dict[str, Callable[[Path], None]] = {"networks": pictures_networks.networks, **pictures_tao2026.PICTURES}
 
 
-def main(folder: Path = HERE) -> None:
-    """Write every picture into ``folder``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, make in PICTURES.items():
-        make(folder / f"{name}.png")
+def main(folder: str | Path = HERE, *names: str) -> None:
+    """Write these pictures into ``folder``, or all but the long ones."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for name in names or PICTURES:
+        (PICTURES | LONG)[name](Path(folder) / f"{name}.png")
 
 
 if __name__ == "__main__":
-    main(*(Path(argument) for argument in sys.argv[1:2]))
+    main(*sys.argv[1:])

@@ -1,6 +1,5 @@
-"""Picture of the page on networks: ``python docs/pictures_networks.py [FOLDER OF AN EARLIER RUN]``, minutes."""
+"""Picture of the page on networks; minutes."""
 
-import sys
 import tempfile
 from pathlib import Path
 
@@ -24,7 +23,3 @@ def networks(path: Path, folder: str | Path | None = None) -> None:
             size = (picture.width // SMALLER, picture.height // SMALLER)
             small = picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
             small.quantize(128).save(path, optimize=True)
-
-
-if __name__ == "__main__":
-    networks(Path(__file__).parent / "pictures" / "networks.png", *sys.argv[1:2])

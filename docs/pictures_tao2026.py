@@ -1,18 +1,12 @@
-"""Pictures of the page on tao2026: every experiment at its full size; minutes each.
-
-``python docs/pictures_tao2026.py [FOLDER] [NAME ...]`` makes some of them.
-"""
+"""Pictures of the page on tao2026: every experiment at its full size; minutes each."""
 
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from signscope.reproduce.tao2026 import FIGURES
-
-HERE = Path(__file__).parent / "pictures"
 
 
 def experiment(name: str, path: Path) -> None:
@@ -24,8 +18,3 @@ def experiment(name: str, path: Path) -> None:
 
 
 PICTURES: dict[str, Callable[[Path], None]] = {figure.name: partial(experiment, figure.name) for figure in FIGURES}
-
-if __name__ == "__main__":
-    place = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE
-    for key in sys.argv[2:] or PICTURES:
-        PICTURES[key](place / f"{key}.png")

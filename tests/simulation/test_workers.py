@@ -298,8 +298,8 @@ def test_bad_arguments():
         ({"momentum": 1.0}, r"`momentum` must lie in \[0, 1\)"),
         ({"radius": -1.0}, "`radius` must be above 0"),
         ({"delays": [0, 0, -1]}, "`delays` must be a whole number of at least 0"),
-        ({"weights": [0.5, 0.5]}, "`weights` needs 3 entries with sum 1"),
-        ({"weights": [0.5, 0.3, 0.3]}, "`weights` needs 3 entries with sum 1"),
+        ({"weights": [0.5, 0.5]}, "`weights` needs 3 positive entries with sum 1"),
+        ({"weights": [0.5, 0.3, 0.3]}, "`weights` needs 3 positive entries with sum 1"),
         ({"weights": [0.5, 0.3, 0.2]}, "a vote of single bits cannot weigh workers"),
         ({"period": 0}, "`period` must be a whole number of at least 1"),
         ({"lr": float("nan")}, "`lr` must be finite"),
@@ -313,3 +313,36 @@ def test_bad_options(options, message):
 def test_a_single_worker_of_dvr_sends_nothing():
     with pytest.raises(InvalidInput, match="sends nothing"):
         simulate_workers(quadratics((0.0,)), torch.zeros(1), method="dvr-q", lr=0.1, num_steps=1, flipped=[0])
+
+
+MOVES = {
+    "majority-vote": {"momentum": 0.9, "tie": "ternary", "flipped": [0], "delays": [0, 3]},
+    "sto-sign": {"radius": 20.0, "seed": 1, "momentum": 0.9},
+    "mv-sto-signsgd-sim": {"momentum": 0.0, "weight_decay": 0.5},
+    "ssvr-mv": {"beta": 0.9, "ball": 0.1, "server": "random", "init_batches": 2, "radius": 20.0},
+    "ssdm": {"momentum": 0.0, "seed": 1},
+    "ef-sign": {"max_scale": 0.001, "block_size": 64, "weights": (0.3, 0.7)},
+    "dvr-sign": {"beta": 0.9, "init_batches": 2, "seed": 1, "weights": (0.3, 0.7), "tie": "random"},
+    "dvr-q": {"beta": 0.9, "max_scale": 0.1, "block_size": 64, "seed": 1},
+    "dvr-sign-fs": {"period": 2, "weights": (0.3, 0.7)},
+    "dvr-q-fs": {"period": 2, "seed": 1, "weights": (0.3, 0.7)},
+}
+
+
+@pytest.mark.parametrize(("method", "option"), [(method, option) for method, row in MOVES.items() for option in row])
+def test_every_option_moves_the_path(method, option):
+    """Processes walk the same paths, bit for bit, so that no option of theirs is idle either."""
+    noise = torch.randn(2, 8, 40, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+    def gradient(worker):
+        return lambda theta, call: torch.cat([(theta + noise[worker][call])[:32], torch.zeros(8)])
+
+    def final(**options):
+        return simulate_workers(
+            [gradient(0), gradient(1)],
+            torch.linspace(-0.1, 0.1, 40, dtype=torch.float64),
+            full_gradients=[lambda theta, j=j: theta + noise[j].mean(0) for j in range(2)],
+            **{"method": method, "lr": 0.03, "num_steps": 8, "block_size": 8, "radius": 5.0, "period": 4, **options},
+        ).final
+
+    assert not torch.equal(final(), final(**{option: MOVES[method][option]}))

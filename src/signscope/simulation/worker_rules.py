@@ -127,6 +127,11 @@ class Crowd:
             parts = [(SERVER + k, b, chunk) for b, chunk in enumerate(chunks) for k in range(size)]
         return torch.cat([self._coins(rank, step, b, length) for rank, b, length in parts])
 
+    def positive(self, values: Tensor, step: int, *, worker: int | None = None) -> Tensor:
+        """Which values go up; a zero, if there is one outside the padding, goes by `fill`."""
+        zero = (values == 0) & self.valid
+        return (values > 0) | (zero & self.fill(step, worker=worker)) if bool(zero.any()) else values > 0
+
     def _coins(self, rank: int, step: int, bucket: int, size: int) -> Tensor:
         stream = private_stream(self.setting.seed, rank, step, bucket)
         byte = torch.randint(256, (size // 8,), generator=stream, dtype=torch.uint8)
@@ -140,7 +145,7 @@ class Crowd:
         kind = setting.method
         if kind == "ef-sign":
             wanted = own.get("e", torch.zeros_like(grad)) + lr * grad
-            positive = (wanted > 0) | ((wanted == 0) & self.fill(step, worker=worker))
+            positive = self.positive(wanted, step, worker=worker)
             scales, own["e"] = self.scaled(wanted, positive)
             return self.spread(self.believed(scales) * setting.weights[worker], positive)
         if kind.startswith("dvr"):
@@ -156,7 +161,7 @@ class Crowd:
         if kind == "majority-vote" and setting.num_workers == 1 and setting.tie == "ternary":
             return torch.sign(grad)  # the only worker's zeros need no bit
         if kind == "majority-vote":
-            return torch.where((grad > 0) | ((grad == 0) & self.fill(step, worker=worker)), 1.0, -1.0).to(grad)
+            return torch.where(self.positive(grad, step, worker=worker), 1.0, -1.0).to(grad)
         if kind == "ssdm":
             norm = self.norm(grad)
             return self.random_sign(worker, step, grad, norm) if norm > 0 else torch.zeros_like(grad)
@@ -242,12 +247,12 @@ class Crowd:
     def _sign(self, step: int, values: Tensor) -> Tensor:
         if self.setting.tie == "ternary":
             return torch.sign(values)
-        return torch.where((values > 0) | ((values == 0) & self.fill(step)), 1.0, -1.0).to(values)
+        return torch.where(self.positive(values, step), 1.0, -1.0).to(values)
 
     def _feedback(self, step: int, mean: Tensor) -> Tensor:
         if self.setting.num_workers == 1:
             return mean
         wanted = mean if self.z is None else self.z + mean
-        positive = (wanted > 0) | ((wanted == 0) & self.fill(step))
+        positive = self.positive(wanted, step)
         scales, self.z = self.scaled(wanted, positive)
         return self.spread(self.believed(scales), positive)

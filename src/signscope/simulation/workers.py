@@ -9,9 +9,9 @@ from torch import Tensor
 
 from signscope._core import checks
 from signscope._core.errors import InvalidInput
-from signscope.simulation.worker_arguments import WHO, check_troubles, checked_setting
+from signscope.simulation.worker_arguments import WHO, check_setting, check_troubles
 from signscope.simulation.worker_attacks import Adversary, Scene, legal
-from signscope.simulation.worker_rules import FINITE_SUM, TWO_POINTS, Crowd, Setting
+from signscope.simulation.worker_rules import FINITE_SUM, MOMENTUM, TWO_POINTS, Crowd, Setting
 
 Gradient = Callable[[Tensor, int], Tensor]
 """Gradient of one worker at a point, for the batch of a number: the same number must give the same batch."""
@@ -50,6 +50,13 @@ class _Run:
     delays: tuple[int, ...]
     flipped: frozenset[int]
     adversaries: Mapping[int, Adversary]
+
+    def __post_init__(self) -> None:
+        if not callable(self.lr):
+            checks.non_negative(WHO, "lr", self.lr)
+        checks.non_negative(WHO, "weight_decay", self.weight_decay)
+        checks.integer(WHO, "init_batches", self.init_batches, minimum=1)
+        checks.integer(WHO, "period", self.period, minimum=1)
 
     def rate(self, move: int) -> float:
         return self.lr(move) if callable(self.lr) else self.lr
@@ -121,36 +128,15 @@ def simulate_workers(
     late = tuple(delays) if delays is not None else (0,) * n
     if sum(dims) != len(start) or len(late) != n:
         raise InvalidInput(f"{WHO}: `buckets` must add up to {len(start)}; `delays` needs {n} entries.")
-    setting = checked_setting(
-        method=method,
-        num_workers=n,
-        dims=dims,
-        beta=beta,
-        momentum=momentum,
-        radius=radius,
-        ball=ball,
-        server=server,
-        block_size=block_size,
-        tie=tie,
-        seed=seed,
-        weights=weights,
-        max_scale=max_scale,
-    )
-    liars, has_full = adversaries or {}, full_gradients is not None
-    check_troubles(setting, has_full=has_full, delays=late, flipped=flipped, adversaries=liars)
-    run = _Run(
-        gradients,
-        full_gradients,
-        lr if callable(lr) else checks.non_negative(WHO, "lr", lr),
-        checks.non_negative(WHO, "weight_decay", weight_decay),
-        checks.integer(WHO, "init_batches", init_batches, minimum=1),
-        checks.integer(WHO, "period", period, minimum=1),
-        late,
-        frozenset(flipped),
-        liars,
-    )
+    past = MOMENTUM.get(method, 0.0) if momentum is None else momentum
+    shares = tuple(weights) if weights is not None else (1 / n,) * n
+    setting = Setting(method, n, dims, beta, past, radius, ball, server, block_size, tie, seed, shares, max_scale)
+    check_setting(setting)
     checks.integer(WHO, "num_steps", num_steps, minimum=0)
     checks.integer(WHO, "record_every", record_every, minimum=1)
+    liars, has_full = adversaries or {}, full_gradients is not None
+    check_troubles(setting, has_full=has_full, delays=late, flipped=flipped, adversaries=liars)
+    run = _Run(gradients, full_gradients, lr, weight_decay, init_batches, period, late, frozenset(flipped), liars)
     return _walk(setting, run, start, num_steps, record_every)
 
 

@@ -26,7 +26,7 @@ CHOSEN = {
     1: [*({"method": name} for name in METHODS), {"method": "majority-vote", "tie": "ternary"}],
     2: [*({"method": name} for name in METHODS), *(case for case in CASES if case.get("tie") == "ternary")],
     3: CASES,
-    4: [{"method": name, "bucket_size": 50} for name in METHODS],
+    4: [*({"method": name} for name in METHODS), {"method": "dvr-q", "bucket_size": 50, "tie": "random"}],
 }
 
 

@@ -75,4 +75,5 @@ def test_states_that_do_not_fit_are_refused():
         assert "was given the checkpoint of rank" in messages[0]
         assert "momentum 0.5, this state 0.9" in messages[1]
         assert "other parameters" in messages[2]
+        assert "vote_hook: options of rank 1 differ" in messages[3]
         assert (averages, steps) == (0, 7)

@@ -205,7 +205,7 @@ def test_bad_calls(group):
         DistributedSign([p], method="dvr-sign").step()
     with pytest.raises(InvalidInput, match="takes a function"):
         DistributedSign([p]).step([lambda: None])
-    with pytest.raises(InvalidInput, match="`batch_size` must be a whole number of at least 1, got 2.5"):
+    with pytest.raises(InvalidInput, match=r"`batch_size` must be a whole number of at least 1, got 2\.5"):
         DistributedSign([p]).batch_size = 2.5
     with pytest.raises(InvalidInput, match="groups must all be given at the start"):
         DistributedSign([p]).add_param_group({"params": [nn.Parameter(torch.ones(2))]})

@@ -66,8 +66,8 @@ class DistributedSign(TwoPointOptimizer):
         method: See the table.
         process_group: The workers; None for all. Only bits between these are exchanged.
         beta: Weight of the new sample in ssvr-mv and dvr, in (0, 1].
-        momentum: Weight of the past in local averages, in [0, 1); by default 0.9 for ssdm and mv-sto-signsgd-sim,
-            else 0. With it, majority-vote is Signum.
+        momentum: Weight of the past in local averages, in [0, 1), of the votes and ssdm; by default 0.9 for ssdm and
+            mv-sto-signsgd-sim, else 0. With it, majority-vote is Signum.
         init_batches: B_0, batches averaged before the first move of ssvr-mv and dvr.
         radius: R of the random signs that carry no scale; at least the largest entry, (2/beta - 1) times the
             largest gradient for ssvr-mv. Beyond it the sign is certain.

@@ -15,6 +15,7 @@ from signscope._core.errors import InvalidInput
 from signscope.optim import lists
 from signscope.optim.averaging import past
 from signscope.optim.distributed.buckets import Bucket, make_buckets
+from signscope.optim.distributed.faults import digest, refuse_differences
 from signscope.optim.distributed.packing import (
     PIECE,
     Tie,
@@ -28,6 +29,7 @@ from signscope.optim.distributed.packing import (
 )
 from signscope.optim.distributed.streaming import can_stream, gradient_pieces, pack_pieces
 from signscope.optim.distributed.wire import Pending, Wire
+from signscope.optim.precision import state_dtype
 
 
 @dataclass
@@ -78,6 +80,7 @@ class VoteState:
         self.tie = checks.one_of("vote_hook", "tie", tie, ("parity", "ternary"))
         self.averages = WeakTensorKeyDictionary()  # by parameter: DDP may rebuild its buckets
         self.steps = 0
+        self.compared = False
         self.ballots: list[_Ballot] = []  # of this backward pass
         self.patterns: dict[tuple[int, ...], Tensor] = {}  # packed parity of places, by sizes of parameters
 
@@ -85,6 +88,18 @@ class VoteState:
     def payload_bytes(self) -> int:
         """Bytes of bits that this rank has sent so far."""
         return self.wire.payload_bytes
+
+    def compare(self, device: torch.device) -> None:
+        """Asks once, before the first vote, whether all ranks have the same options and steps behind them.
+
+        Raises:
+            InvalidInput: They have not.
+            WorkerLost: A rank did not answer.
+        """
+        if not self.compared and self.wire.size > 1:
+            rows = self.wire.agree([digest([self.momentum, self.tie]), self.steps], device=device)
+            refuse_differences("vote_hook", ["options", "the step counters"], rows)
+        self.compared = True
 
     def state_dict(self, params: Iterable[Tensor]) -> dict[str, Any]:
         """What belongs to this rank; every rank saves its own.
@@ -125,6 +140,7 @@ class VoteState:
                 f"vote_hook: the checkpoint has momentum {saved['momentum']:g}, this state {self.momentum:g}."
             )
         self.steps, self.averages, self.ballots = saved["steps"], WeakTensorKeyDictionary(), []
+        self.compared = False
         for param, average in zip(params, saved["averages"], strict=True):
             if same and average is not None:
                 self.averages[param] = average.to(param.device).clone()
@@ -142,12 +158,17 @@ def vote_hook(state: VoteState, bucket: GradBucket) -> torch.futures.Future[Tens
     Args:
         state: Made once per model.
         bucket: What DDP hands over.
+
+    Raises:
+        InvalidInput: No `VoteState`, or one that differs between ranks.
+        WorkerLost: Another worker died, hangs or left.
     """
     if not isinstance(state, VoteState):
         raise InvalidInput(f"vote_hook: register it with a VoteState(), got {type(state).__name__}.")
     if bucket.index() == 0:
         state.ballots = []  # of a backward pass that broke off
     state.wire.step = state.steps
+    state.compare(bucket.buffer().device)
     ballot = _cast(state, bucket)
     if state.ballots:
         _count(state, state.ballots[-1])
@@ -246,7 +267,7 @@ def _packed(values: Tensor, layout: Bucket, *, zero: int | Tensor) -> Tensor:
         room = np.empty(min(PIECE, layout.padded), dtype=bool)
         pack_pieces(gradient_pieces(layout, [values]), packed, zero=zero, room=room, check=False)
         return packed
-    flat = torch.zeros(layout.padded, dtype=torch.float32, device=values.device)
+    flat = torch.zeros(layout.padded, dtype=state_dtype(values), device=values.device)
     flat[: layout.dim] = values
     return pack_signs(flat, zero=zero)
 
