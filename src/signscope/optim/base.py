@@ -190,13 +190,11 @@ class SignOptimizer(Optimizer):
     def _gradients(self, group: Group) -> tuple[list[Tensor], list[Tensor]]:
         """Parameters with a gradient or a memory; a missing gradient counts as zeros where there is a memory."""
         params: list[Tensor] = group["params"]
-        found = [param.grad for param in params]
-        if any(grad is None for grad in found):
-            pairs = [(p, g) for p, g in zip(params, found, strict=True) if g is not None or p in self.state]
-            params = [param for param, _ in pairs]
-            found = [torch.zeros_like(param) if grad is None else grad for param, grad in pairs]
-        grads = [grad for grad in found if grad is not None]
-        if any(grad.is_sparse for grad in grads):
+        grads = [param.grad for param in params if param.grad is not None]
+        if len(grads) < len(params):
+            params = [param for param in params if param.grad is not None or param in self.state]
+            grads = [torch.zeros_like(param) if param.grad is None else param.grad for param in params]
+        if True in [grad.is_sparse for grad in grads]:
             raise Unsupported(f"{self._who}: sparse gradients are not covered; use sparse=False in the embedding.")
         return params, grads
 
@@ -205,14 +203,18 @@ class SignOptimizer(Optimizer):
         if not self.buffers and not group["master_weights"]:
             return {"param": params, **columns}
         states = [self.state[param] for param in params]
-        needed = (*self.buffers, "master") if group["master_weights"] else self.buffers
-        if not all(name in state for name in needed for state in states):
+        try:
+            kept = {name: [state[name] for state in states] for name in self.buffers}
+            targets = [state["master"] for state in states] if group["master_weights"] else params
+        except KeyError:  # the first step of a parameter
             for index, (param, state) in enumerate(zip(params, states, strict=True)):
                 self._create(group, param, state, columns["grad"][index])
-        targets = (
-            [s.get("master", p) for p, s in zip(params, states, strict=True)] if group["master_weights"] else params
-        )
-        return {"param": targets, **columns, **{name: [state[name] for state in states] for name in self.buffers}}
+            kept = {name: [state[name] for state in states] for name in self.buffers}
+            if group["master_weights"]:
+                targets = [s.get("master", p) for p, s in zip(params, states, strict=True)]
+            else:
+                targets = params
+        return {"param": targets, **columns, **kept}
 
     def _create(self, group: Group, param: Tensor, state: dict[str, Tensor], grad: Tensor) -> None:
         """Adds the tensors that the state of a parameter lacks."""
