@@ -113,9 +113,10 @@ def fresh(dim: int, kind: str, threads: int) -> dict[str, float]:
 
 
 def show(row: dict[str, float]) -> None:
+    products = f"{row['ratio']:5.2f}x its products" if row["spectrum"] == "lanczos" else 19 * " "
     print(
         f"  dim {row['dim']:>10,}  {row['seconds']:7.2f} s  cpu {row['cpu']:7.2f} s  {row['gigabytes']:5.2f} GB  "
-        f"{row['ratio']:5.2f}x its products  error bar {100 * row['bar']:.3f}%  {row['spectrum']}, "
+        f"{products}  error bar {100 * row['bar']:.3f}%  {row['spectrum']}, "
         f"{row.get('probes', 0)} probes",
         flush=True,
     )
