@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from signscope._core.errors import InvalidInput
+from signscope._core.errors import InvalidInput, Unsupported
 from signscope.noise import as_noise
 from signscope.problems.landscapes import Quadratic
 from signscope.sdes import expected
@@ -278,5 +278,5 @@ def test_the_decayed_bound_is_nearly_attained():
     ],
 )  # fmt: skip
 def test_what_is_refused(call, message):
-    with pytest.raises((InvalidInput, NotImplementedError), match=message):
+    with pytest.raises((InvalidInput, Unsupported), match=message):
         call()

@@ -20,7 +20,7 @@ COLUMNS, DRAWN, FEWEST = 64, 16, 4  # of the resolvent, looked at beyond EVERY_C
 MANY = 250_000  # dimensions from which fewer columns are drawn
 EVERY_COLUMN = 500
 ANGLES = 5  # of the upper half of the circle, ends included; the lower half is its mirror image
-TERMS, REST = 24, 1e-2  # most terms of the Neumann series (ratio at most 1/2); what may be left out, times d^-1/2
+TERMS, REST = 24, 1e-2  # most terms of the Neumann series; what it may leave out, in units of d^-1/2
 _TOL = 1e-3  # relative, of an extreme eigenvalue found by products alone
 
 
@@ -167,7 +167,8 @@ def _neumann_coupling(cov: Covariance, angles: list[complex]) -> float:
         power = torch.zeros(cov.dim, dtype=torch.float64)
         power[int(column)] = 1.0
         powers: list[np.ndarray] = []
-        while len(powers) < TERMS - 1 and float(power.norm()) > REST * cov.dim**-0.5:  # the norm bounds the rest
+        # D^1/2 (Kbar / |z|)^k e_j at least halves with every k, so that its norm bounds what is left out
+        while len(powers) < TERMS - 1 and float(half.max() * (power / half).norm()) > REST * cov.dim**-0.5:
             power = inverse * cov.matvec(power) / radius
             powers.append(power.numpy())
         terms, turns = np.stack(powers), phases[:, : len(powers)]

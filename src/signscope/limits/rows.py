@@ -331,9 +331,8 @@ def _is_single(data: RowMoments) -> bool:
 
 def _settle(system: System, view: View) -> View | None:
     """The stationary view, reached with ever longer steps; None where it is not reached."""
-    system = replace(
-        system, all_rows=True, single=_is_single(system.data)
-    )  # a correction now and then will not do where slow directions decide
+    # all rows: a correction now and then will not do where slow directions decide
+    system = replace(system, all_rows=True, single=_is_single(system.data))
     driver = Driver(system, SETTLE_ERROR, max(0.1 * view.state.time, 0.5 / system.data.dim))
     while driver.evaluations < SETTLE_TRIES:
         before = view

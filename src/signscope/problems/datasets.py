@@ -36,14 +36,10 @@ def _digits_table() -> np.ndarray:
     Read from scikit-learn's file: importing scikit-learn takes as long as everything else before the first number.
     """
     home = find_spec("sklearn")
-    places = (
-        [Path(place) / "datasets" / "data" / "digits.csv.gz" for place in home.submodule_search_locations or ()]
-        if home
-        else []
-    )
-    for place in places:
-        if place.is_file():
-            return np.loadtxt(place, delimiter=",")
+    for folder in (home and home.submodule_search_locations) or ():
+        file = Path(folder) / "datasets" / "data" / "digits.csv.gz"
+        if file.is_file():
+            return np.loadtxt(file, delimiter=",")
     from sklearn.datasets import load_digits  # where its files lie elsewhere
 
     data: Any = load_digits()
