@@ -9,30 +9,31 @@ from torch import nn
 
 from helpers import distributed_jobs as jobs
 from helpers.processes import launch
-from signscope.optim.distributed import DistributedSign, packing, rounds, streaming
+from signscope.optim.distributed import DistributedSign, buckets, packing, passes, rounds, streaming
 from signscope.optim.distributed.buckets import make_buckets
 
 SIZES = (5, 300, 1, 64, 128, 7, 1000, 3)
 
 
 @settings(deadline=None, max_examples=60)
-@given(sizes=st.lists(st.integers(0, 400), min_size=1, max_size=12), pieces=st.sampled_from([(64, 16), (128, 64)]))
-def test_pieces_are_the_flat_tensor(sizes, pieces):
+@given(sizes=st.lists(st.integers(0, 400), min_size=1, max_size=12), mixed=st.sampled_from([16, 64]))
+def test_pieces_are_the_flat_tensor(sizes, mixed):
     """In order, in multiples of 8, nothing twice, zeros behind the end; a long stretch is not copied."""
     tensors = [torch.randn(n, generator=torch.Generator().manual_seed(k)) for k, n in enumerate(sizes)]
     (bucket,) = make_buckets(tensors, num_workers=3, block_size=24, bucket_size=10**6)
     flat = torch.zeros(bucket.padded)
     flat[: bucket.dim] = torch.cat(tensors)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(streaming, "PIECE", pieces[0])
-        patch.setattr(streaming, "MIXED", pieces[1])
+        patch.setattr(buckets, "MIXED", mixed)
+        patch.setattr(streaming, "MIXED", mixed)
         end = 0
-        for start, values in streaming.gradient_pieces(bucket, tensors):
-            assert start == end
+        for piece, values in streaming.gradient_pieces(bucket, tensors):
+            assert piece.start == end
+            assert piece.size == len(values)
             assert len(values) % 8 == 0
-            assert torch.equal(values, flat[start : start + len(values)])
-            if len(values) > pieces[1]:
-                assert any(t.data_ptr() <= values.data_ptr() < t.data_ptr() + 4 * len(t) for t in tensors)
+            assert torch.equal(torch.from_numpy(values), flat[end : end + len(values)])
+            if len(values) > mixed:
+                assert any(t.data_ptr() <= values.ctypes.data < t.data_ptr() + 4 * len(t) for t in tensors)
             end += len(values)
     assert end == bucket.padded
 
@@ -46,7 +47,7 @@ def group(tmp_path_factory):
     dist.destroy_process_group()
 
 
-def walk(*, stream, dtype=torch.float32, **options):
+def walk(*, stream, compiled=False, dtype=torch.float32, **options):
     """Parameters after some steps with zeros, and subnormal numbers, among the gradients."""
     gen = torch.Generator().manual_seed(0)
     params = [nn.Parameter(torch.randn(n, generator=gen, dtype=torch.float64).to(dtype)) for n in SIZES]
@@ -54,8 +55,10 @@ def walk(*, stream, dtype=torch.float32, **options):
     opt = DistributedSign(groups, lr=0.01, weight_decay=0.1, bucket_size=310, **options)
     seen = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(streaming, "PIECE", 128)
-        patch.setattr(streaming, "MIXED", 64)
+        patch.setattr(passes, "PIECE", 128)
+        patch.setattr(packing, "WORTH", 0 if compiled else 2**40)
+        for module in (buckets, streaming):
+            patch.setattr(module, "MIXED", 64)
         can = rounds.Rounds.can_stream
         patch.setattr(rounds.Rounds, "can_stream", lambda self: seen.append(can(self)) or (stream and seen[-1]))
         for _ in range(4):
@@ -71,9 +74,12 @@ def walk(*, stream, dtype=torch.float32, **options):
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_both_roads_end_at_the_same_point(group, momentum, dtype):
+def test_all_roads_end_at_the_same_point(group, momentum, dtype):
     options = {"momentum": momentum, "dtype": dtype}
-    assert torch.equal(walk(stream=True, **options), walk(stream=False, **options))
+    plain = walk(stream=False, **options)
+    assert torch.equal(walk(stream=True, **options), plain)
+    assert torch.equal(walk(stream=True, compiled=True, **options), plain)
+    assert torch.equal(walk(stream=False, compiled=True, **options), plain)
     assert not torch.equal(walk(stream=True, **options), walk(stream=True, **{**options, "momentum": 0.5}))
 
 

@@ -1,10 +1,11 @@
 """Signs as bits: packing, unpacking, and votes counted on the packed words.
 
 The format is fixed: bit ``i % 8`` of byte ``i // 8`` belongs to coordinate ``i`` (little-endian bit order), and a
-set bit means +1. On the CPU numpy packs views of the tensors, piece by piece in cache; on other devices torch does.
+set bit means +1. On the CPU NumPy or compiled code passes over the memory of the tensors, elsewhere torch does.
 """
 
 from functools import lru_cache
+from types import ModuleType
 from typing import Literal
 
 import numpy as np
@@ -12,21 +13,17 @@ import torch
 from torch import Tensor
 
 from signscope._core.errors import InvalidInput
+from signscope.optim.distributed import passes
 
 EVEN, ODD = 0x55, 0xAA
 """Bytes whose set bits are the even, or the odd, coordinates."""
-PIECE = 2**19
-"""Coordinates packed at a time: what one pass reads, the next still finds in cache."""
-TAKEN = 2**16
-"""Bytes unpacked at a time, for the same reason."""
-BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little").astype(bool)
-"""The eight bits of every byte."""
 COUNTED = 2**16
 """Bytes of a ballot counted at a time on the CPU."""
-ROW = 2**13
-"""Coordinates compared with one row of thresholds, which stays in the innermost cache."""
 WORD = 64
 """Coordinates per word of a vote; lengths of votes are multiples of it."""
+
+WORTH = 2**20
+"""Coordinates from which compiled passes are worth the half second that it takes to load them."""
 
 Tie = Literal["parity", "random", "ternary"]
 
@@ -68,60 +65,28 @@ def pack_signs(values: Tensor, *, zero: int | Tensor) -> Tensor:
     if not values.is_cpu:
         return (pack(values >= 0) & zero) | pack(values > 0)
     packed = np.empty(len(values) // 8, dtype=np.uint8)
-    flat, room = values.detach().numpy(), np.empty(min(PIECE, len(values)), dtype=bool)
-    row = None if isinstance(zero, Tensor) else thresholds(zero, flat.dtype.char)
-    for start in range(0, len(flat), PIECE):
-        piece, place = flat[start : start + PIECE], slice(start // 8, (start + PIECE) // 8)
-        if row is None:
-            fill = zero.numpy()[place] if isinstance(zero, Tensor) else np.uint8(zero)
-            _pack_twice(piece, packed[place], zero=fill, room=room[: len(piece)])
-        else:
-            pack_piece(piece, packed[place], row=row, room=room[: len(piece)])
+    zeros = zero.numpy() if isinstance(zero, Tensor) else np.array([zero], dtype=np.uint8)
+    passes_for(len(values)).pack(values.detach().numpy(), zeros, packed, False)
     return torch.from_numpy(packed)
 
 
-def pack_piece(values: np.ndarray, out: np.ndarray, *, row: np.ndarray, room: np.ndarray) -> None:
-    """Signs of a piece that fits into cache, by one comparison.
-
-    Args:
-        values: Real numbers, length a multiple of 8.
-        out: Where the bytes go.
-        row: From `thresholds`.
-        room: Booleans of the length of the values, overwritten.
-    """
-    whole = len(values) // ROW * ROW
-    np.greater(values[:whole].reshape(-1, ROW), row, out=room[:whole].reshape(-1, ROW))
-    np.greater(values[whole:], row[: len(values) - whole], out=room[whole:])
-    out[:] = np.packbits(room, bitorder="little")
+def passes_for(size: int) -> ModuleType:
+    """Who passes over so many coordinates on the CPU: `passes`, or the same functions compiled."""
+    return _compiled(size) or passes
 
 
-def thresholds(zero: int, kind: str) -> np.ndarray | None:
-    """A row of `ROW` numbers that exactly those values exceed whose bit is set: 0, or the negative number next to it.
-
-    Args:
-        zero: Byte of the bits of zeros.
-        kind: Character of the precision.
-
-    Returns:
-        The row; None where the processor was told to take numbers next to zero for zero.
-    """
-    row = _threshold_row(zero, kind)
-    return row if (row[:8] < 0).sum() == zero.bit_count() else None
+def _compiled(size: int) -> ModuleType | None:
+    return _kernels() if size >= WORTH else None
 
 
-def _pack_twice(values: np.ndarray, out: np.ndarray, *, zero: np.ndarray | np.uint8, room: np.ndarray) -> None:
-    """Signs of a piece by two comparisons: what is positive, and what is not negative and has its bit in ``zero``."""
-    np.greater_equal(values, 0, out=room)
-    at_least = np.packbits(room, bitorder="little")
-    at_least &= zero
-    np.greater(values, 0, out=room)
-    np.bitwise_or(np.packbits(room, bitorder="little"), at_least, out=out)
-
-
-@lru_cache(maxsize=8)
-def _threshold_row(zero: int, kind: str) -> np.ndarray:
-    nothing = np.zeros((), dtype=kind)
-    return np.where(np.tile(BITS[zero], ROW // 8), np.nextafter(nothing, -np.ones_like(nothing)), nothing)
+@lru_cache(maxsize=1)
+def _kernels() -> ModuleType | None:
+    """The compiled functions; None without numba."""
+    try:
+        from signscope.optim.distributed import kernels
+    except ImportError:
+        return None
+    return kernels if kernels.usable() else None
 
 
 def unpack(packed: Tensor) -> Tensor:
@@ -145,18 +110,8 @@ def unpack_signs(packed: Tensor, out: Tensor, *, length: float = 1.0) -> Tensor:
     """
     if not packed.is_cpu:
         return out.copy_(unpack(packed)).mul_(2 * length).sub_(length)
-    table = _table(length, str(out.dtype).removeprefix("torch."))
-    rows, data = out.numpy().reshape(-1, 8), packed.contiguous().numpy()
-    for start in range(0, len(data), TAKEN):
-        place = slice(start, start + TAKEN)
-        np.take(table, data[place], axis=0, out=rows[place], mode="clip")  # "clip" writes without a second buffer
+    passes_for(len(out)).unpack(packed.contiguous().numpy(), out.numpy(), length)
     return out
-
-
-@lru_cache(maxsize=8)
-def _table(length: float, dtype: str) -> np.ndarray:
-    """Eight signed lengths for every byte."""
-    return np.where(BITS, length, -length).astype(dtype)
 
 
 def unpack_ternary(nonzero: Tensor, positive: Tensor, out: Tensor, *, length: float = 1.0) -> Tensor:
@@ -176,6 +131,11 @@ def vote(ballots: Tensor, *, tie: int | Tensor, out: Tensor | None = None) -> Te
         Bytes, shape (bytes,).
     """
     result = torch.empty_like(ballots[0]) if out is None else out
+    kernels = _compiled(8 * ballots.numel()) if ballots.is_cpu else None
+    if kernels is not None:
+        ties = np.full(8, tie, dtype=np.uint8) if isinstance(tie, int) else tie.contiguous().numpy()
+        kernels.vote(*(part.view(np.uint64) for part in (ballots.contiguous().numpy(), ties, result.numpy())))
+        return result
     for place in _places(ballots):
         more, equal = _compare(ballots[:, place])
         bits = more.view(torch.uint8)

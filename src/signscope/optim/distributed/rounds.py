@@ -164,7 +164,7 @@ class Rounds:
         """
         self.wire.step = step
         if self._stream is None:
-            self._stream = VoteStream(self.wire, self.buckets, self.dtype)
+            self._stream = VoteStream(self.wire, self.buckets)
 
         def agree(good: bool) -> Callable[[], bool]:
             if finite is not None or self.wire.size == 1:

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch._C._distributed_c10d import GradBucket
@@ -17,11 +16,11 @@ from signscope.optim.averaging import past
 from signscope.optim.distributed.buckets import Bucket, make_buckets
 from signscope.optim.distributed.faults import digest, refuse_differences
 from signscope.optim.distributed.packing import (
-    PIECE,
     Tie,
     pack,
     pack_signs,
     parity,
+    passes_for,
     unpack_signs,
     unpack_ternary,
     vote,
@@ -264,8 +263,8 @@ def _packed(values: Tensor, layout: Bucket, *, zero: int | Tensor) -> Tensor:
     """Signs as bits, padding included."""
     if isinstance(zero, int) and can_stream([values], values.dtype) and values.dtype in (torch.float32, torch.float64):
         packed = torch.empty(layout.padded // 8, dtype=torch.uint8)
-        room = np.empty(min(PIECE, layout.padded), dtype=bool)
-        pack_pieces(gradient_pieces(layout, [values]), packed, zero=zero, room=room, check=False)
+        walk, passes = gradient_pieces(layout, [values]), passes_for(layout.padded)
+        pack_pieces(walk, packed, zero=zero, passes=passes, check=False)
         return packed
     flat = torch.zeros(layout.padded, dtype=state_dtype(values), device=values.device)
     flat[: layout.dim] = values
