@@ -1,6 +1,5 @@
 """Messages of one bit per coordinate: random signs whose mean is the value, and the estimates built from them."""
 
-import torch
 from torch import Tensor
 
 from signscope._core.equations import equation
@@ -99,5 +98,5 @@ def block_mean_sign(wanted: Tensor, positive: Tensor, counts: Tensor, *, block_s
     """
     rows = wanted.view(-1, block_size)
     scales = rows.abs().sum(1) / counts
-    sent = torch.where(positive.view_as(rows), scales[:, None], -scales[:, None])
+    sent = positive.view_as(rows).to(rows.dtype).mul_(2).sub_(1).mul_(scales[:, None])
     return scales, (rows - sent).view(-1)

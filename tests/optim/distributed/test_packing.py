@@ -149,7 +149,7 @@ def test_signs_drawn_in_pieces_are_those_of_one_draw(monkeypatch, dtype, server)
     stream = private_stream(4, SERVER + 1 if server else 1, 7, 3)
     whole, scales = block_stochastic_sign(values, torch.rand(1920, generator=stream, dtype=dtype), block_size=24)
     for size in (192, 500, 2**17):
-        monkeypatch.setattr(method, "DRAWN", size)
+        monkeypatch.setattr(method, "STRETCH", size)
         drawn, own = now.draw(values, partial(block_stochastic_sign, block_size=24), server=server)
         assert torch.equal(drawn, packing.pack(whole))
         assert torch.equal(own, scales)

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import torch
 from torch import Tensor
 
 from signscope.optim.distributed.method import (
@@ -12,7 +13,7 @@ from signscope.optim.distributed.method import (
     buffer,
     decode_scaled,
     encode_signs,
-    mean_message,
+    take_in,
 )
 from signscope.optim.distributed.packing import pack_signs, unpack
 from signscope.rules.compression import block_mean_sign, block_stochastic_sign
@@ -48,7 +49,7 @@ class DvrSign(Method):
     def serve(self, now: Round, bits: Tensor, scales: Tensor | None) -> Parcel:
         """Z takes the mean message in."""
         assert scales is not None
-        now.state["z"].mul_(self._kept(now)).add_(mean_message(now, bits, scales))
+        take_in(now, now.state["z"], bits, scales, kept=self._kept(now))
         return self.answer(now)
 
     def begin(self, now: Round, rows: Tensor) -> None:
@@ -132,25 +133,32 @@ class EfSign(Method):
 
     def encode(self, now: Round, value: Tensor) -> Parcel:
         """Signs and mean sizes; the error stays here."""
-        return self._compress(now, value, "e", start=0)
+        return self._compress(now, value, start=0)
 
     def serve(self, now: Round, bits: Tensor, scales: Tensor | None) -> Parcel:
         """Signs and mean sizes of the mean message, with the owner's own error."""
         assert scales is not None
         if now.size == 1:
             return bits[0], scales[0]
-        mean = mean_message(now, bits, scales)
-        return self._compress(now, buffer(now, "server_e", mean).add_(mean), "server_e", start=now.start)
+        wanted = buffer(now, "server_e", scales.new_empty(now.bucket.chunk))
+        take_in(now, wanted, bits, scales)
+        return self._compress(now, wanted, start=now.start, server=True)
 
     def decode(self, now: Round, bits: Tensor, scales: Tensor | None, out: Tensor) -> None:
         """Scaled signs; the learning rate is already inside."""
         assert scales is not None
         decode_scaled(now, bits, scales, out, length=1.0)
 
-    def _compress(self, now: Round, wanted: Tensor, name: str, *, start: int) -> Parcel:
-        bits = pack_signs(wanted, zero=now.zero_bits(wanted, server=name != "e"))
-        counts = now.bucket.counts(wanted, start=start)
-        scales, left = block_mean_sign(wanted, unpack(bits), counts, block_size=now.bucket.block_size)
-        now.bucket.clear_padding(left, start=start)
-        now.state[name] = left
-        return bits, scales
+    def _compress(self, now: Round, wanted: Tensor, *, start: int, server: bool = False) -> Parcel:
+        """The message that comes closest to what is wanted, of which the rest stays in its place."""
+        zero, counts = now.zero_bits(wanted, server=server), now.bucket.counts(wanted, start=start)
+        size = now.bucket.block_size
+        packed, scales = wanted.new_empty(len(wanted) // 8, dtype=torch.uint8), torch.empty_like(counts)
+        for place in now.stretches(wanted):
+            piece, blocks = wanted[place], slice(place.start // size, place.stop // size)
+            bytes_ = slice(place.start // 8, place.stop // 8)
+            packed[bytes_] = pack_signs(piece, zero=zero if isinstance(zero, int) else zero[bytes_])
+            scales[blocks], left = block_mean_sign(piece, unpack(packed[bytes_]), counts[blocks], block_size=size)
+            piece.copy_(left)
+        now.bucket.clear_padding(wanted, start=start)
+        return packed, scales

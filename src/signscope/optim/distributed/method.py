@@ -17,8 +17,8 @@ Parcel = tuple[Tensor, Tensor | None]
 """Bits as bytes, and scales or nothing; both flat, slice after slice."""
 Compressor = Callable[[Tensor, Tensor], tuple[Tensor, Tensor | None]]
 """Booleans, and scales or nothing, from values and uniform numbers."""
-DRAWN = 2**17
-"""Coordinates for which random numbers are drawn at a time on the CPU."""
+STRETCH = 2**16
+"""Coordinates compressed or averaged at a time on the CPU: what comes between is never written to memory."""
 Grads = dict[str, list[Tensor]]
 """By point ("grad", "grad@x_prev"), one flat padded tensor per bucket."""
 
@@ -64,15 +64,21 @@ class Round:
             compress: From values and uniform numbers in [0, 1) to booleans and, with some methods, scales.
             server: Whether the owner of a slice draws, or the worker.
         """
-        stream, unit = self._stream(values, server), math.lcm(WORD, self.bucket.block_size)
-        size = max(DRAWN // unit, 1) * unit if values.is_cpu else len(values)
+        stream = self._stream(values, server)
         bits, scales = list[Tensor](), list[Tensor]()
-        for piece in values.split(size):
+        for place in self.stretches(values):
+            piece = values[place]
             uniforms = torch.rand(len(piece), generator=stream, dtype=piece.dtype, device=piece.device)
             positive, scale = compress(piece, uniforms)
             bits.append(pack(positive))
             scales += [] if scale is None else [scale]
         return torch.cat(bits), torch.cat(scales) if scales else None
+
+    def stretches(self, values: Tensor) -> list[slice]:
+        """Whole blocks and words of a flat tensor, on the CPU so few that they stay in cache."""
+        unit = math.lcm(WORD, self.bucket.block_size)
+        size = max(STRETCH // unit, 1) * unit if values.is_cpu else len(values)
+        return [slice(start, min(start + size, len(values))) for start in range(0, len(values), size)]
 
     def zero_bits(self, like: Tensor, *, server: bool = False) -> int | Tensor:
         """Bits for coordinates that are exactly zero (a worker) or tied (an owner).
@@ -163,19 +169,26 @@ def decode_signs(now: Round, bits: Tensor, out: Tensor, *, ternary: bool) -> Non
 
 def decode_scaled(now: Round, bits: Tensor, scales: Tensor, out: Tensor, *, length: float) -> None:
     """The update from signs and one scale per block."""
-    unpack_signs(bits.view(-1), out)
-    out.view(-1, now.bucket.block_size).mul_(scales.view(-1, 1))
-    if length != 1:
-        out.mul_(length)
+    bits, scales = bits.view(-1), scales.view(-1)
+    for place in now.stretches(out):
+        piece = _scaled(now, bits, scales, place, out[place])
+        if length != 1:
+            piece.mul_(length)
 
 
-def mean_message(now: Round, bits: Tensor, scales: Tensor) -> Tensor:
-    """Weighted mean of scaled signs over the workers, in the order of their ranks."""
-    mean = torch.zeros(now.bucket.chunk, dtype=scales.dtype, device=scales.device)
-    signs = torch.empty_like(mean)
-    for row, own, weight in zip(bits, scales, now.weights, strict=True):
-        unpack_signs(row, signs)
-        signs.view(-1, now.bucket.block_size).mul_((own * weight)[:, None])
-        mean.add_(signs)
-    now.bucket.clear_padding(mean, start=now.start)
-    return mean
+def take_in(now: Round, total: Tensor, bits: Tensor, scales: Tensor, *, kept: float = 1.0) -> None:
+    """``total = kept * total + mean``, the weighted mean of scaled signs over the workers, in the order of ranks."""
+    for place in now.stretches(total):
+        mean = torch.zeros_like(total[place])
+        for row, own, weight in zip(bits, scales, now.weights, strict=True):
+            mean.add_(_scaled(now, row, own * weight, place, torch.empty_like(mean)))
+        now.bucket.clear_padding(mean, start=now.start + place.start)
+        total[place].mul_(kept).add_(mean)
+
+
+def _scaled(now: Round, bits: Tensor, scales: Tensor, place: slice, out: Tensor) -> Tensor:
+    """Writes the signs of a stretch of flat bits, times their scales."""
+    size = now.bucket.block_size
+    unpack_signs(bits[place.start // 8 : place.stop // 8], out)
+    out.view(-1, size).mul_(scales[place.start // size : place.stop // size, None])
+    return out

@@ -23,7 +23,7 @@ WORD = 64
 """Coordinates per word of a vote; lengths of votes are multiples of it."""
 
 WORTH = 2**20
-"""Coordinates from which compiled passes are worth the half second that it takes to load them."""
+"""Coordinates from which it pays to load the compiled passes (half a second); later they serve shorter ones too."""
 
 Tie = Literal["parity", "random", "ternary"]
 
@@ -76,7 +76,7 @@ def passes_for(size: int) -> ModuleType:
 
 
 def _compiled(size: int) -> ModuleType | None:
-    return _kernels() if size >= WORTH else None
+    return _kernels() if size >= WORTH or _kernels.cache_info().currsize else None
 
 
 @lru_cache(maxsize=1)

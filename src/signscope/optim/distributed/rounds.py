@@ -14,6 +14,7 @@ from signscope.optim.distributed.buckets import common_place, make_buckets
 from signscope.optim.distributed.faults import digest, mend_rows, mend_scales, refuse_differences
 from signscope.optim.distributed.method import Grads, Method, Parcel, Round, buffer
 from signscope.optim.distributed.options import Options
+from signscope.optim.distributed.packing import passes_for
 from signscope.optim.distributed.streaming import VoteStream, can_stream
 from signscope.optim.distributed.voting import MajorityVote
 from signscope.optim.distributed.wire import Wire
@@ -56,6 +57,8 @@ class Rounds:
         self.buckets = make_buckets(
             self.params, num_workers=self.wire.size, block_size=block_size, bucket_size=bucket_size
         )
+        if self.device.type == "cpu":
+            passes_for(sum(bucket.padded for bucket in self.buckets))  # loaded now, not while others wait in a step
         self.state: list[dict[str, Tensor]] = [{} for _ in self.buckets]
         self.weights = [1 / self.wire.size] * self.wire.size
         self._flats: dict[tuple[str, int], Tensor] = {}
