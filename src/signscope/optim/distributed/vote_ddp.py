@@ -13,6 +13,7 @@ from signscope._core import checks
 from signscope._core.errors import InvalidInput
 from signscope.optim import lists
 from signscope.optim.averaging import past
+from signscope.optim.blocks import all_finite
 from signscope.optim.distributed.buckets import Bucket, make_buckets
 from signscope.optim.distributed.faults import digest, refuse_differences
 from signscope.optim.distributed.packing import (
@@ -182,7 +183,7 @@ def _cast(state: VoteState, bucket: GradBucket) -> _Ballot:
     wire, values = state.wire, bucket.buffer()
     grads, params = bucket.gradients(), bucket.parameters()
     layout = make_buckets([values], num_workers=wire.size, block_size=8, bucket_size=len(values))[0]
-    finite = bool(values.isfinite().all())
+    finite = all_finite([values])
     if state.momentum > 0 and finite:
         _average(state, params, grads)
     sizes = tuple(param.numel() for param in params)
@@ -261,7 +262,7 @@ def _close(state: VoteState) -> None:
 
 def _packed(values: Tensor, layout: Bucket, *, zero: int | Tensor) -> Tensor:
     """Signs as bits, padding included."""
-    if isinstance(zero, int) and can_stream([values], values.dtype) and values.dtype in (torch.float32, torch.float64):
+    if isinstance(zero, int) and can_stream([values], state_dtype(values)):
         packed = torch.empty(layout.padded // 8, dtype=torch.uint8)
         walk, passes = gradient_pieces(layout, [values]), passes_for(layout.padded)
         pack_pieces(walk, packed, zero=zero, passes=passes, check=False)
@@ -273,6 +274,9 @@ def _packed(values: Tensor, layout: Bucket, *, zero: int | Tensor) -> Tensor:
 
 def _write(rows: Tensor, values: Tensor, *, ternary: bool) -> None:
     """Signs of the majority from one or two packed planes per owner."""
+    if not ternary and len(values) % 8 == 0 and can_stream([values], state_dtype(values)):
+        unpack_signs(rows.reshape(-1)[: len(values) // 8], values)
+        return
     half = rows.shape[1] // 2 if ternary else rows.shape[1]
     flat = torch.empty(8 * half * len(rows), dtype=torch.float32, device=values.device)
     if ternary:
