@@ -5,9 +5,13 @@ import signal
 import time
 
 import torch
+import torch.distributed as dist
 from torch import nn
 
+from helpers.pretend_device import Away, PretendDevice
+from signscope._core.private_stream import private_stream
 from signscope.optim.distributed import METHODS, DistributedSign, WorkerLost
+from signscope.optim.distributed import method as methods_module
 
 SHAPES = ((3, 4), (300,), (), (7, 11))
 SIZES = [12, 300, 1, 77]
@@ -36,21 +40,21 @@ class Hills:
         gradient = self.gradient(worker)
         return lambda theta: sum(gradient(theta, k) for k in range(BATCHES)) / BATCHES
 
-    def parameters(self):
+    def parameters(self, device="cpu"):
         parts = self.start.split(SIZES)
-        return [nn.Parameter(part.view(shape).clone()) for part, shape in zip(parts, SHAPES, strict=True)]
+        return [nn.Parameter(part.view(shape).clone().to(device)) for part, shape in zip(parts, SHAPES, strict=True)]
 
 
 def flat(params):
-    return torch.cat([p.detach().reshape(-1) for p in params])
+    return torch.cat([p.detach().cpu().reshape(-1) for p in params])
 
 
 class Run:
     """A distributed optimizer on one worker's part of `Hills`."""
 
-    def __init__(self, rank, size, *, method, **options):
+    def __init__(self, rank, size, *, method, device="cpu", **options):
         self.hills, self.rank, self.call = Hills(size), rank, 0
-        self.params = self.hills.parameters()
+        self.params = self.hills.parameters(device)
         if method in FINITE_SUM:
             options.setdefault("period", 4)
             options["full_gradient"] = self.full
@@ -64,7 +68,7 @@ class Run:
 
     def _put(self, grad):
         for p, part in zip(self.params, grad.split(SIZES), strict=True):
-            p.grad = part.view(p.shape).clone()
+            p.grad = part.view(p.shape).clone().to(p.device)
         return torch.zeros(())
 
     def advance(self, steps):
@@ -293,3 +297,29 @@ def odd_layouts(rank, size):
             opt.step()
         paths.append(param.detach().clone())
     return paths[0].numpy(), paths[1].numpy()
+
+
+def pretended(rank, size, cases, steps):
+    """The same path on the CPU and on a pretended accelerator, whose tensors gloo carries all the same."""
+    carry, make = dist.all_to_all_single, torch.tensor
+
+    def carried(out, sent, **options):
+        return carry(*(t.inner if isinstance(t, Away) else t for t in (out, sent)), **options)
+
+    def stream(*key, device):
+        return private_stream(*key)
+
+    def made(data, *, device="cpu", **options):  # torch.tensor does not ask dispatch modes
+        return make(data, **options).to(device)
+
+    torch.tensor, dist.all_to_all_single, methods_module.private_stream = made, carried, stream  # of this process alone
+    found = []
+    for case in cases:
+        here = Run(rank, size, **case).advance(steps)
+        with PretendDevice() as device:
+            run = Run(rank, size, device="meta", **case)
+            there = run.advance(steps)
+        tensors = [t for state in run.opt.rounds.state for t in state.values()]
+        tensors += [t for state in run.opt.state.values() for t in state.values() if isinstance(t, torch.Tensor)]
+        found.append((numbers(here), numbers(there), device.calls, {t.device.type for t in tensors}))
+    return found
