@@ -323,3 +323,15 @@ def pretended(rank, size, cases, steps):
         tensors += [t for state in run.opt.state.values() for t in state.values() if isinstance(t, torch.Tensor)]
         found.append((numbers(here), numbers(there), device.calls, {t.device.type for t in tensors}))
     return found
+
+
+def gathered(rank, size, methods, steps, direct):
+    """Path and bytes by method, when answers go to everyone at once, or through the gather of the backend."""
+    found = []
+    for name in methods:
+        run = Run(rank, size, method=name, lr=0.01, radius=8.0)
+        run.opt.rounds.wire.direct = direct
+        path = numbers(run.advance(steps))
+        wire = run.opt.rounds.wire
+        found.append((path, wire.payload_bytes, wire.control_bytes, wire.dense_bytes))
+    return found

@@ -25,3 +25,15 @@ def test_the_path_on_a_device_is_that_on_the_cpu(num_workers):
             assert (there[0] != there[-1]).any()
             assert calls > 50
             assert kept <= {"meta"}, case
+
+
+@pytest.mark.multiproc
+def test_the_gather_of_other_backends_brings_the_same():
+    """gloo sends answers to everyone at once, NCCL gathers; gloo can do either."""
+    methods = ("majority-vote", "ssdm", "dvr-q")
+    direct, ring = (launch(jobs.gathered, 3, methods, 5, how) for how in (True, False))
+    for at_once, around in zip(direct, ring, strict=True):
+        for (path, *sent), (other, *others) in zip(at_once, around, strict=True):
+            assert (path == other).all()
+            assert sent == others
+            assert sent[0] > 0
