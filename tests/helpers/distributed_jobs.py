@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from itertools import pairwise
 
 import torch
 import torch.distributed as dist
@@ -203,6 +204,23 @@ def bad_rows(rank, size):
         run.opt.rounds.wire.exchange = corrupt
     path = run.advance(3)
     return run.opt.mended_scales, numbers(path), bool(run.opt.rounds.state[0]["z"].isfinite().all())
+
+
+def bad_counts(rank, size):
+    """Answers of rank 1 in which two counts are beyond the number of workers; counter, path, largest step."""
+    run = Run(rank, size, method="ssdm", lr=0.5)
+    serve = run.opt.method.serve
+
+    def corrupt(now, bits, scales):
+        counts, _ = serve(now, bits, scales)
+        counts[3:5] = torch.tensor([100, -100], dtype=torch.int8).view(torch.uint8)
+        return counts, None
+
+    if rank == 1:
+        run.opt.method.serve = corrupt
+    path = [run.hills.start, *run.advance(3)]
+    moved = max(float((new - old).abs().max()) for old, new in pairwise(path))
+    return run.opt.mended_scales, numbers(path), moved
 
 
 def disagreements(rank, size):

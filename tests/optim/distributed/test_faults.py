@@ -58,6 +58,13 @@ def test_bad_numbers_in_uncompressed_gradients_count_for_nothing():
     assert all(r[2] for r in results)
 
 
+def test_counts_beyond_the_number_of_workers_are_clipped():
+    results = launch(jobs.bad_counts, 2)
+    assert [r[0] for r in results] == [6, 6]  # two in each of three steps, seen by everyone
+    assert np.array_equal(results[0][1], results[1][1])
+    assert all(r[2] <= 0.5 * 1.0001 for r in results)  # a unanimous vote moves by lr, a hundred votes would by 50 lr
+
+
 def test_ranks_that_differ_are_told_so_at_the_start():
     for messages in launch(jobs.disagreements, 2):
         assert "values of the parameters of rank 1 differ" in messages["values"]

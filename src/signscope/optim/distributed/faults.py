@@ -49,6 +49,18 @@ def mend_rows(rows: Tensor) -> tuple[Tensor, int]:
     return (rows.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0), wrong) if wrong else (rows, 0)
 
 
+def mend_counts(counts: Tensor, *, limit: int) -> tuple[Tensor, int]:
+    """Votes for minus votes against, none beyond the number of voters, and how many were clipped.
+
+    Args:
+        counts: As received: bytes that hold signed numbers.
+        limit: Number of voters.
+    """
+    votes = counts.view(torch.int8)
+    wrong = int(((votes > limit) | (votes < -limit)).sum())
+    return (votes.clamp(-limit, limit).view(torch.uint8), wrong) if wrong else (counts, 0)
+
+
 def digest(parts: Iterable[object]) -> int:
     """Number of 62 bits that differs when any of the parts (tensors by their bytes, the rest by text) does."""
     seen = hashlib.blake2b(digest_size=8)

@@ -196,7 +196,8 @@ class DistributedSign(TwoPointOptimizer):
     def mended_scales(self) -> int:
         """Scales that arrived NaN, infinite, negative or above ``max_scale``, and were set to 0 or clipped.
 
-        Numbers of uncompressed first and full gradients that arrived NaN or infinite, and were set to 0, count too.
+        Numbers of uncompressed first and full gradients that arrived NaN or infinite, and were set to 0, count too,
+        and counts of ssdm beyond the number of workers, which were clipped.
         """
         return self.counters.get("mended_scales", 0)
 

@@ -11,7 +11,7 @@ from signscope._core.errors import InvalidInput
 from signscope.optim import lists
 from signscope.optim.distributed.averaging import DvrSign
 from signscope.optim.distributed.buckets import common_place, make_buckets
-from signscope.optim.distributed.faults import digest, mend_rows, mend_scales, refuse_differences
+from signscope.optim.distributed.faults import digest, mend_counts, mend_rows, mend_scales, refuse_differences
 from signscope.optim.distributed.method import Grads, Method, Parcel, Round, buffer
 from signscope.optim.distributed.options import Options
 from signscope.optim.distributed.packing import passes_for
@@ -209,6 +209,8 @@ class Rounds:
         sent = _joined(bits[None], rows)[0]
         bits, scales = self._open(self.wire.gather(sent), rows)
         scales, mended = (None, 0) if scales is None else mend_scales(scales, limit=self.options.max_scale)
+        if not self.method.one_bit_down:
+            bits, mended = mend_counts(bits, limit=now.size)
         self.method.decode(now, bits, scales, out)
         return mended
 

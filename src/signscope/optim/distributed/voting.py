@@ -126,8 +126,7 @@ class Ssdm(Method):
 
     def decode(self, now: Round, bits: Tensor, scales: Tensor | None, out: Tensor) -> None:
         """The mean vote."""
-        votes = bits.view(-1).view(torch.int8).clamp_(-now.size, now.size)  # more would be a corrupt message
-        out.copy_(votes).div_(now.size).mul_(now.length)
+        out.copy_(bits.view(-1).view(torch.int8)).div_(now.size).mul_(now.length)
 
 
 def draw(now: Round, values: Tensor, radius: float, *, server: bool = False) -> Parcel:
