@@ -7,7 +7,8 @@ gloo on loopback. The contenders take turns inside one run; a turn counts with i
 Every contender starts from gradients that lie ready and ends with moved weights, so pack, exchange, vote, unpack and
 apply are all counted. The all-reduces are timed bare, with the division by n and the SGD step (gradients lie in one
 flat buffer, which spares them a copy), and with the sign of the mean as step. DVR-Sign's gradients are not part of
-the time, its compression is. With fewer cores than ranks the ranks share cores, in every contender alike.
+the time, its compression is. "Sent" is the formula, "carried" what the loopback interface counted (with headers and
+whatever else it carried). With fewer cores than ranks the ranks share cores, in every contender alike.
 
 The model of the link: step time = work of a rank + bytes / bandwidth. The work is measured here without a link.
 """
@@ -173,6 +174,15 @@ def timed(step):
 
 
 # %% One run
+def on_loopback():
+    """Bytes that the loopback interface has carried so far, headers included; 0 where that cannot be read."""
+    try:
+        line = next(line for line in Path("/proc/net/dev").read_text().splitlines() if line.strip().startswith("lo:"))
+    except (OSError, StopIteration):
+        return 0
+    return int(line.split(":")[1].split()[0])
+
+
 def worker(rank, ranks, options, folder):
     torch.set_num_threads(options["threads"])
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=ranks)
@@ -181,8 +191,10 @@ def worker(rank, ranks, options, folder):
     for turn in range(options["rounds"] + 2):
         for name, step in steps.items():
             dist.barrier()
-            cpu = time.process_time()
-            took = torch.tensor([timed(step), 1e3 * (time.process_time() - cpu)])
+            cpu, carried = time.process_time(), on_loopback()
+            took = [timed(step), 1e3 * (time.process_time() - cpu)]
+            dist.barrier()
+            took = torch.tensor([*took, (on_loopback() - carried) / ranks])
             dist.all_reduce(took, op=dist.ReduceOp.MAX)
             if turn >= 2:
                 times[name].append(took.tolist())
@@ -199,12 +211,13 @@ def measure(ranks, options):
     with tempfile.TemporaryDirectory() as folder:
         mp.spawn(worker, (ranks, options, folder), nprocs=ranks)
         result = json.loads(Path(folder, "result.json").read_text())
-    walls = {name: [wall for wall, _ in rows] for name, rows in result["times"].items()}
+    walls = {name: [wall for wall, _, _ in rows] for name, rows in result["times"].items()}
     result["rows"] = {
         name: {
             "wall_ms": statistics.median(own),
             "spread_ms": [min(own), max(own)],
-            "cpu_ms": statistics.median(cpu for _, cpu in result["times"][name]),
+            "cpu_ms": statistics.median(cpu for _, cpu, _ in result["times"][name]),
+            "carried": statistics.median(carried for *_, carried in result["times"][name]),
             "bytes": sent(name, options["size"], ranks),
             "than_bare": ratio(walls["fp32 all-reduce, bare"], own),
             "than_sgd": ratio(walls["fp32 all-reduce, SGD"], own),
@@ -220,11 +233,14 @@ def ratio(base, own):
 
 
 def report(size, ranks, result):
-    print(f"\n{size:.1e} parameters, {ranks} ranks: ms per step   CPU ms   MB sent   faster than fp32 bare, with SGD")
+    print(
+        f"\n{size:.1e} parameters, {ranks} ranks: ms per step   CPU ms   MB sent   carried   "
+        "faster than fp32 bare, with SGD"
+    )
     for name, row in result["rows"].items():
         print(
             f"  {name:32s}{row['wall_ms']:9.1f}{row['cpu_ms']:13.1f}{row['bytes'] / 1e6:10.2f}"
-            f"{row['than_bare']:18.2f}{row['than_sgd']:10.2f}"
+            f"{row['carried'] / 1e6:10.2f}{row['than_bare']:18.2f}{row['than_sgd']:10.2f}"
         )
     print("  phases of the vote, ms wall/CPU: ", end="")
     print(", ".join(f"{name} {wall:.1f}/{cpu:.1f}" for name, (wall, cpu) in result["phases_ms"].items()))
