@@ -1,12 +1,12 @@
 """The compiled passes give the bits and numbers of the NumPy ones, whatever lies in memory."""
 
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
 
+from signscope.optim import distributed
 from signscope.optim.distributed import packing, passes
 
 kernels = pytest.importorskip("signscope.optim.distributed.kernels", reason="numba is not installed (extra `fast`)")
@@ -84,13 +84,18 @@ def test_long_tensors_load_them():
     assert packing.passes_for(1) is kernels  # now that they are there
 
 
-def test_without_numba_numpy_does_it():
-    """Also where numba is there and told not to compile."""
-    code = """
-import sys
-{}
-from signscope.optim.distributed import packing, passes
-assert packing.passes_for(packing.WORTH) is passes
-"""
-    for how in ("sys.modules['numba'] = None", "import os; os.environ['NUMBA_DISABLE_JIT'] = '1'"):
-        subprocess.run([sys.executable, "-c", code.format(how)], check=True, timeout=120)
+@pytest.mark.parametrize("why", ["absent", "told not to compile"])
+def test_without_numba_numpy_does_it(why, monkeypatch):
+    import numba
+
+    if why == "absent":
+        monkeypatch.delitem(sys.modules, kernels.__name__)
+        monkeypatch.delattr(distributed, "kernels")
+        monkeypatch.setitem(sys.modules, "llvmlite", None)
+    else:
+        monkeypatch.setattr(numba.config, "DISABLE_JIT", 1)
+    packing._kernels.cache_clear()
+    try:
+        assert packing.passes_for(packing.WORTH) is passes
+    finally:
+        packing._kernels.cache_clear()
