@@ -2,6 +2,7 @@
 """Time and bytes per step of one-bit methods against fp32 and bf16 all-reduce, phase by phase, and the break-even link.
 
     python benchmarks/distributed.py [--size 2.5e7] [--ranks 2 4] [--rounds 9] [--threads 1] [--all] [--out DIR]
+        [--gbits 1 4 10]   # again on slow links: the loopback of a network namespace, held to these Gbit/s by tc
 
 gloo on loopback. The contenders take turns inside one run; a turn counts with its slowest rank; medians over turns.
 Every contender starts from gradients that lie ready and ends with moved weights, so pack, exchange, vote, unpack and
@@ -10,13 +11,15 @@ flat buffer, which spares them a copy), and with the sign of the mean as step. D
 the time, its compression is. "Sent" is the formula, "carried" what the loopback interface counted (with headers and
 whatever else it carried). With fewer cores than ranks the ranks share cores, in every contender alike.
 
-The model of the link: step time = work of a rank + bytes / bandwidth. The work is measured here without a link.
+The model of the link: step time = work of a rank + bytes / bandwidth. The work is measured here without a link. Held
+to R Gbit/s, n ranks share what the loopback carries: R / (8 n) GB/s each. (Linux, with `unshare`, `ip` and `tc`.)
 """
 
 import argparse
 import json
 import platform
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -270,7 +273,26 @@ def link(result, ranks, factor):
     return saved / extra / 1e6 if extra > 0 else float("inf")
 
 
-def draw(results, path):
+def on_links(args):
+    """The same run on slow links, in namespaces of their own: Gbit/s -> results by number of ranks."""
+    found = {}
+    for rate in args.gbits:
+        print(f"\n--- loopback held to {rate:g} Gbit/s", flush=True)
+        hold = f"ip link set lo up && tc qdisc add dev lo root tbf rate {rate}gbit burst 200kb latency 400ms"
+        with tempfile.TemporaryDirectory() as folder:
+            own = ["--size", str(args.size), "--rounds", str(args.rounds), "--threads", str(args.threads)]
+            own += ["--ranks", *map(str, args.ranks), "--out", f"{folder}/out"]
+            inside = ["sh", "-c", f'{hold} && exec "$@"', "sh", sys.executable, __file__, *own]
+            try:
+                subprocess.run(["unshare", "--net", "--map-root-user", *inside], check=True)
+            except (OSError, subprocess.CalledProcessError) as cause:
+                sys.exit(f"--gbits needs Linux with unshare, ip and tc, and the right to make namespaces: {cause}")
+            results = json.loads(Path(folder, "out", "distributed.json").read_text())["results"]
+        found[rate] = {int(ranks): result for ranks, result in results.items()}
+    return found
+
+
+def draw(results, path, links):
     import matplotlib
 
     matplotlib.use("Agg")
@@ -288,7 +310,10 @@ def draw(results, path):
             speeds, curve, color=colour, label=f"model, {ranks} ranks: 4 times below {link(result, ranks, 4):.2g} GB/s"
         )
         seen = result["rows"]["majority-vote"]["than_sgd"]
-        axes.axhline(seen, color=colour, ls="--", lw=0.8, label=f"measured on loopback, {ranks} ranks: {seen:.2f}")
+        axes.axhline(seen, color=colour, ls="--", lw=0.8, label=f"measured on loopback, {ranks} ranks: {seen:.1f}")
+        if links:
+            held = {rate / (8 * ranks): on[ranks]["rows"]["majority-vote"]["than_sgd"] for rate, on in links.items()}
+            axes.plot(held.keys(), held.values(), "o", color=colour, label=f"measured on held links, {ranks} ranks")
     for level, style in ((1, "-"), (4, ":"), (32, ":")):
         axes.axhline(level, color="grey", lw=0.8, ls=style)
     axes.set(xscale="log", yscale="log", xlabel="bandwidth per rank (GB/s)", ylabel="step time, fp32 with SGD / vote")
@@ -304,6 +329,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--all", action="store_true", help="methods with random signs or scales as well")
+    parser.add_argument("--gbits", type=float, nargs="+", default=[], help="also on links of so many Gbit/s")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--force", action="store_true")
     args = parser.parse_args()
@@ -314,11 +340,13 @@ def main():
     for ranks in args.ranks:
         results[ranks] = measure(ranks, options)
         report(size, ranks, results[ranks])
+    links = on_links(args)
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
         about = {"torch": torch.__version__, "machine": platform.machine(), **options}
-        (args.out / "distributed.json").write_text(json.dumps({**about, "results": results}, indent=1))
-        draw(results, args.out / "break_even.png")
+        saved = {**about, "results": results, "links_gbits": links}
+        (args.out / "distributed.json").write_text(json.dumps(saved, indent=1))
+        draw(results, args.out / "break_even.png", links)
 
 
 if __name__ == "__main__":
