@@ -59,6 +59,9 @@ def test_at_interpolates_and_refuses_to_extrapolate():
     assert torch.equal(curve.at(TIME), curve.value)
     with pytest.raises(InvalidInput, match=r"times must lie in \[0, 2\]"):
         curve.at(2.1)
+    nothing = torch.zeros(0, dtype=torch.float64)
+    with pytest.raises(InvalidInput, match="holds no times"):
+        Curve(time=nothing, value=nothing).at(0.0)
 
 
 def test_frame_has_the_columns_of_the_csv():

@@ -53,6 +53,10 @@ def test_bad_rates_are_refused(bad):
 def test_bad_schedules_are_refused():
     with pytest.raises(InvalidInput, match="exceeds the horizon"):
         WarmupStableDecay(1.0, 2.0, warmup=1.5, decay=1.0)
+    for name in ("warmup", "decay"):
+        for bad in (-1.0, float("nan")):
+            with pytest.raises(InvalidInput, match=f"`{name}`"):
+                WarmupStableDecay(1.0, 2.0, **{name: bad})
     with pytest.raises(InvalidInput, match="times starting at 0"):
         PiecewiseConstant((1.0,), (1.0,))
     with pytest.raises(InvalidInput, match="must increase"):

@@ -91,8 +91,10 @@ class Curve:
         """Values at ``times`` by linear interpolation between recorded times.
 
         Raises:
-            InvalidInput: A time lies outside the recorded range.
+            InvalidInput: A time lies outside the recorded range, or nothing was recorded.
         """
+        if not len(self.time):
+            raise InvalidInput(f"Curve.at: the curve holds no times ({self.status}).")
         wanted = torch.as_tensor(times, dtype=torch.float64).detach()
         low, high = float(self.time[0]), float(self.time[-1])
         slack = 1e-9 * max(abs(high), 1.0)

@@ -125,6 +125,8 @@ class WarmupStableDecay(Schedule):
 
     def __post_init__(self) -> None:
         checks.positive("WarmupStableDecay", "horizon", self.horizon, unit="(steps/dim)")
+        for name in ("warmup", "decay"):
+            checks.non_negative("WarmupStableDecay", name, getattr(self, name))
         if self.warmup + self.decay > self.horizon:
             raise InvalidInput(
                 f"WarmupStableDecay: warmup + decay = {self.warmup + self.decay:g} exceeds the horizon "

@@ -66,6 +66,21 @@ def test_what_is_typed_wins_over_the_config(cli, tmp_path):
     }
 
 
+def test_optimizers_that_are_typed_leave_the_saved_rates_of_the_others_out(cli, tmp_path):
+    path, rates = tmp_path / "options.json", {"sgd": 0.2, "signsgd": 0.1}
+    path.write_text(json.dumps({"dim": 10, "horizon": 0.5, "num_runs": 2, "lr": rates}))
+    answer = cli("compare", "--config", path, "--optimizers sgd --json")
+    assert answer.code == 0, answer.err
+    assert json.loads(answer.out)["options"]["lr"] == {"sgd": 0.2}
+
+
+def test_a_folder_of_results_does_not_hide_a_bundled_data_set(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli("predict sgd diabetes --lr 0.1 --horizon 1 --out diabetes").code == 0
+    answer = cli("predict --config diabetes/summary.json")
+    assert answer.code == 0, answer.err
+
+
 def test_even_a_typed_default_wins_over_the_config(cli, tmp_path):
     words = ["compare --dim 10 --horizon 0.5 --runs 2 --optimizers sgd --lr sgd=0.1"]
     assert cli(*words, "--seed", "3", "--out", tmp_path).code == 0

@@ -41,6 +41,25 @@ def test_debug_shows_the_traceback():
     assert "Traceback" in done.stderr
 
 
+@pytest.mark.parametrize("early", [True, False])
+def test_ctrl_c_before_a_command_has_begun_is_one_line(early, monkeypatch, capsys):
+    from signscope import cli
+    from signscope.cli import app
+
+    def stopped(*arguments, **options):
+        raise KeyboardInterrupt
+
+    if early:
+        monkeypatch.setattr(app, "app", stopped)
+    else:
+        monkeypatch.setattr("typer.core.TyperGroup.main", lambda *a, **o: 130)  # typer's answer to Ctrl-C
+    monkeypatch.setattr(sys, "argv", ["signscope"])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 1
+    assert capsys.readouterr().err == "signscope: stopped by the keyboard.\n"
+
+
 def test_json_alone_on_stdout():
     done = signscope("predict", "signsgd", "--dim", "10", "--lr", "0.3", "--horizon", "1", "--json")
     assert done.returncode == 0, done.stderr

@@ -1,6 +1,8 @@
 """``signscope sde``: what it prints, writes and refuses."""
 
+import importlib
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -66,6 +68,25 @@ def test_files_and_their_repetition(tmp_path):
     assert run(QUICK, "--out", out).exit_code == 2
     again = json.loads(run("--json --config", out / "sde.json").stdout)
     assert again == json.loads((out / "sde.json").read_text(encoding="utf-8"))
+    assert run("--config", out / "sde.json", "--out", tmp_path / "again").exit_code == 0
+    for path in out.iterdir():
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
+
+
+@pytest.mark.parametrize("stopped", ["signscope.sdes.solve", "signscope.simulation.descent.descend"])
+def test_ctrl_c_in_one_half_is_no_result(stopped, tmp_path, monkeypatch):
+    module, _, name = stopped.rpartition(".")
+    real = getattr(importlib.import_module(module), name)
+
+    def cut(*arguments, **options):
+        found = real(*arguments, **options)
+        return replace(found, loss=found.loss.with_status("interrupted", "stopped"))
+
+    monkeypatch.setattr(stopped, cut)
+    answer = run(QUICK, "--out", tmp_path / "out")
+    assert answer.exit_code == 1
+    assert answer.stderr == "signscope sde: stopped by the keyboard before there was a result.\n"
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,9 @@ def test_failed_cells_and_ctrl_c_exit_with_one_and_say_how_to_go_on(tmp_path, mo
         ("--scheduler nobody", "tcp"),
         ("nothing", "digits"),
         ("digits --dim 5", "dim"),
+        ("--lr ,", "--lr"),
+        ("--dim 5 --scale columns", "scale"),
+        ("--config missing.json", "missing.json"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_two(line, word, tmp_path):
@@ -106,6 +109,41 @@ def test_bad_input_is_one_line_and_exit_code_two(line, word, tmp_path):
     assert answer.stdout == ""
     assert answer.stderr.count("\n") == 1
     assert word in answer.stderr
+
+
+def test_an_unusable_table_is_told_before_any_work(tmp_path):
+    frame = pd.DataFrame({"a": [1.0, np.nan, 2.0], "y": [1.0, 2.0, 3.0]})
+    frame.to_csv(tmp_path / "holes.csv", index=False)
+    answer = run(tmp_path / "holes.csv", "--lr 0.1 --out", tmp_path / "out")
+    assert answer.exit_code == 2
+    assert "1 missing value" in answer.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_config_repeats_a_sweep_bit_for_bit_and_what_is_typed_wins(tmp_path):
+    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+    words = "--dim 8 --noise gaussian:0.3 --horizon 0.5 --runs 2 --optimizers sgd,adam --betas 0.5,0.9 --seed 0,1"
+    assert run(words, "--lr 0.1,auto --lr adam=0.2 --out", first).exit_code == 0
+    assert run("--config", first / "sweep.json", "--out", second).exit_code == 0
+    assert (first / "sweep.json").read_bytes() == (second / "sweep.json").read_bytes()
+    tables = [pd.read_csv(folder / "sweep.csv").drop(columns="seconds") for folder in (first, second)]
+    pd.testing.assert_frame_equal(*tables)
+    typed = "--optimizers sgd,signsgd --lr signsgd=0.3 --dim 9 --runs 0"
+    assert run("--config", first / "sweep.json", typed, "--out", third).exit_code == 0
+    options = json.loads((third / "sweep.json").read_text(encoding="utf-8"))["options"]
+    assert options["lr"] == {"sgd": [0.1, "auto"], "signsgd": [0.3]}
+    assert (options["dim"], options["num_runs"], options["betas"], options["seed"]) == ([9], 0, [0.5, 0.9], [0, 1])
+
+
+def test_config_repeats_a_sweep_of_a_file_unless_it_has_changed(npz, tmp_path):
+    assert run(npz, "--target label --lr 0.1 --optimizers sgd --horizon 0.5 --out", tmp_path / "first").exit_code == 0
+    config = tmp_path / "first" / "sweep.json"
+    assert run("--config", config, "--out", tmp_path / "second").exit_code == 0
+    assert config.read_bytes() == (tmp_path / "second" / "sweep.json").read_bytes()
+    np.savez(npz, X=np.eye(9), label=np.arange(9.0))
+    answer = run("--config", config, "--out", tmp_path / "third")
+    assert answer.exit_code == 2
+    assert "has changed since" in answer.stderr
 
 
 def test_another_sweep_in_the_folder_is_refused(tmp_path):

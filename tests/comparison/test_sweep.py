@@ -193,6 +193,31 @@ def test_a_data_file_with_another_content_is_another_sweep(tmp_path):
             run_sweep(**options)
 
 
+def test_the_file_of_the_target_is_part_of_the_sweep_wherever_it_is_called(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "X.npy", rng.normal(size=(40, 3)))
+    np.save(tmp_path / "y.npy", rng.normal(size=40))
+    monkeypatch.chdir(tmp_path)
+    options = {"lr": 0.1, "horizon": 0.5, "optimizers": "sgd", "out": tmp_path / "out"}
+    table = run_sweep(data="X.npy", target="y.npy", **options)
+    assert table["target"][0] == str(tmp_path / "y.npy")
+    np.save(tmp_path / "y.npy", rng.normal(size=40))
+    with pytest.raises(InvalidInput, match="digest"):
+        run_sweep(data="X.npy", target="y.npy", **options)
+
+
+def test_a_sweep_into_a_folder_with_the_name_of_its_data_is_continued(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = {"data": "diabetes", "lr": 0.1, "horizon": 0.5, "optimizers": "sgd", "out": "diabetes"}
+    same(run_sweep(**options), run_sweep(**options))
+
+
+@pytest.mark.parametrize("lr", [["auto", None], ["0.1", 0.1]])
+def test_one_rate_in_two_spellings_is_one_rate_twice(lr):
+    with pytest.raises(InvalidInput, match="twice"):
+        run_sweep(dim=5, optimizers="sgd", lr=lr, horizon=0.5)
+
+
 def test_two_writers_in_one_folder_are_one_too_many(tmp_path):
     fcntl = pytest.importorskip("fcntl")
     handle = os.open(tmp_path, os.O_RDONLY)

@@ -151,3 +151,23 @@ def test_divergence_is_recorded_and_spares_the_other_lanes():
     assert torch.isinf(found.risk[0, -1])
     assert bool(torch.isfinite(found.risk[1]).all())
     assert found.finished.tolist() == [False, True]
+
+
+def test_a_negative_sum_is_no_reason_to_accept_a_step():
+    """Sources of both signs may take R below 0; there, too, the error is held against its size."""
+    system = ModeSystem(
+        eigvals=torch.tensor([0.1, 5.0], dtype=torch.float64),
+        start=torch.tensor([0.5, 0.5], dtype=torch.float64),
+        sources=torch.tensor([[-1.0, 0.2]], dtype=torch.float64),
+        coefficients=lambda time, risk, memory, lanes: (
+            1 + 0.9 * torch.sin(40 * time),
+            (0.3 * (1 + 0.9 * torch.sin(40 * time)))[..., None],
+        ),
+    )
+    times = torch.linspace(0, 3, 5, dtype=torch.float64)
+    found = solve(system, times, rtol=1e-6).risk[0]
+    sigma = times + 0.9 * (1 - torch.cos(40 * times)) / 40
+    decay = torch.exp(-sigma[:, None] * system.eigvals)
+    wanted = (0.5 * decay + 0.3 * system.sources * (1 - decay) / system.eigvals).sum(1)
+    assert float(wanted[-1]) < 0
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)

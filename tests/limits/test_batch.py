@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 
 import signscope as ss
@@ -77,3 +78,23 @@ def test_an_undefined_or_unstable_lane_does_not_spoil_the_others():
 def test_bad_input_is_named(problems, lr, message):
     with pytest.raises(ss.InvalidInput, match=message):
         predict_many(problems, "signsgd", lr=lr, horizon=1)
+
+
+def test_two_histograms_are_two_laws():
+    """The spec of a law made by the caller does not tell it from another one."""
+    gen = np.random.default_rng(0)
+    laws = [scipy.stats.rv_histogram(np.histogram(s * gen.standard_normal(1000), bins=20))() for s in (1, 0.1)]
+    problems = [problem(noise=law) for law in laws]
+    assert problems[0].noise.spec == problems[1].noise.spec
+    for curve, each in zip(predict_many(problems, "signsgd", lr=0.3, horizon=2), problems, strict=True):
+        assert curve.final == pytest.approx(ss.predict(each, "signsgd", lr=0.3, horizon=2).final, rel=1e-5)
+
+
+def test_spectrum_and_error_bar_are_those_of_predict(monkeypatch):
+    monkeypatch.setattr("signscope.limits.modes.DENSE_REACH", 3)
+    alone = ss.predict(problem(), "signsgd", lr=0.3, horizon=2)
+    (curve,) = predict_many(problem(), "signsgd", lr=0.3, horizon=2)
+    assert alone.stderr is not None
+    torch.testing.assert_close(curve.stderr, alone.stderr)
+    assert curve.provenance == alone.provenance
+    assert (curve.status, curve.message) == (alone.status, alone.message)

@@ -178,3 +178,23 @@ def test_where_it_does_not_apply(change):
     options = {"optimizer": "signsgd", **SAME, **change}
     with pytest.raises(Unsupported):
         predict(options.pop("problem", problem(8)), options.pop("optimizer"), finite_dim=True, **options)
+
+
+SUDDEN = {
+    "warm-up and decay": schedules.WarmupStableDecay(0.7, 2, warmup=0.5, decay=0.5),
+    "jumps": schedules.PiecewiseConstant((0.0, 0.5, 1.0), (1e-4, 0.9, 0.05)),
+    "bump": schedules.Function(lambda t: 0.001 + 1.5 * torch.exp(-(((t - 1) / 0.15) ** 2))),
+}
+
+
+@pytest.mark.parametrize("name", SUDDEN)
+def test_the_answer_does_not_hang_on_the_times_reported(name):
+    """A rate that starts at 0, jumps or peaks between two reported times is seen."""
+    case, lr = problem(20), SUDDEN[name]
+    few, many = (
+        predict(case, "signsgd", lr=lr, horizon=2, times=torch.linspace(0, 2, n).double(), finite_dim=True).final
+        for n in (2, 41)
+    )
+    assert few == pytest.approx(many, rel=5e-4)
+    limit = predict(case, "signsgd", lr=lr, horizon=2).final
+    assert abs(limit / many - 1) > 5e-4, "teeth: the correction itself is larger"

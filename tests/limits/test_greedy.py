@@ -10,6 +10,7 @@ from scipy.optimize import brentq
 from helpers.schedule_problems import isotropic, section_seven
 from signscope import InvalidInput, LeastSquares, Unsupported, predict
 from signscope.limits.greedy import greedy_schedule
+from signscope.limits.optimal import design_schedule
 from signscope.schedules import Function, PiecewiseLinear
 
 TIME = torch.linspace(0, 6, 25, dtype=torch.float64)
@@ -91,3 +92,12 @@ def test_what_is_refused():
     for horizon in (0, -1, math.inf, "long"):
         with pytest.raises(InvalidInput, match="greedy_schedule: `horizon`"):
             greedy_schedule(isotropic(0.1), "sgd", horizon=horizon)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "signsgd", "adam"])
+def test_without_noise_at_the_optimum_there_is_nothing_to_do(optimizer):
+    law = LeastSquares(np.ones(6), start=np.ones(6), target=np.ones(6))
+    assert float(greedy_schedule(law, optimizer, horizon=2)(TIME).max()) < 1e-6
+    design = design_schedule(law, optimizer, horizon=2)
+    assert 0 <= design.risk < 1e-12
+    assert "starts at the optimum" in design.message

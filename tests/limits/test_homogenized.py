@@ -12,7 +12,7 @@ from signscope.limits import homogenized_driver as driver
 from signscope.limits.coefficients import Setting
 from signscope.limits.homogenized import homogenized_paths
 from signscope.limits.homogenized_step import mode_sde, step
-from signscope.schedules import Constant, Linear, PiecewiseConstant
+from signscope.schedules import Constant, Function, Linear, PiecewiseConstant, WarmupStableDecay
 
 DIM, PATHS = 100, 400
 TIMES = torch.linspace(0, 4, 9, dtype=torch.float64)
@@ -347,3 +347,40 @@ def test_bad_arguments_get_a_clear_answer():
         assert homogenized_paths(large, "sgd", lr=0.1, horizon=1, num_paths=2).status == "ok"
         with pytest.raises(Unsupported, match="dim = 20 is beyond 3"):
             homogenized_paths(problem(dim=20), "sgd", lr=0.1, horizon=1, num_paths=2)
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        WarmupStableDecay(0.7, 4.0, warmup=1, decay=1),
+        PiecewiseConstant((0.0, 1.0, 2.0), (1e-4, 0.9, 0.05)),
+        Function(lambda t: 0.001 + 2 * torch.exp(-(((t - 2) / 0.3) ** 2))),
+    ],
+    ids=["warm-up", "jumps", "peak"],
+)
+def test_steps_follow_the_rate_between_the_recorded_times(schedule):
+    """One recorded time: a leg at rate a takes at least its length over a quarter of 1 / (a lambda_max)."""
+    law = problem(dim=20)
+    found = homogenized_paths(law, "signsgd", lr=schedule, horizon=4, times=[4.0], num_paths=2)
+    curve = predict(law, "signsgd", lr=schedule, horizon=4)
+    top = float(mode_sde(law, Setting("signsgd"), Constant(1.0)).eigvals[-1])
+    speed = schedule(curve.time) * law.noise.phi(curve.value) * top
+    needed = float(torch.trapezoid(speed, curve.time)) / 0.25
+    assert needed <= 1.1 * found.provenance["options"]["num_steps"]
+
+
+@pytest.mark.parametrize("cov", [np.ones((5, 5)), [[1, 1, 0], [1, 1, 0], [0, 0, 2.0]]], ids=["one row", "a copy"])
+def test_signs_that_are_copies_of_one_another(cov):
+    """Ksig is singular: no noise in a direction that no mean step has either."""
+    law = LeastSquares(np.array(cov), noise=0.3, seed=1)
+    options = {"lr": 0.1, "horizon": 2, "times": [2.0], "num_paths": 400}
+    whole, less = (homogenized_paths(law, "signsgd", diffusion=d, **options) for d in ("homogenized", "update"))
+    assert whole.status == less.status == "ok"
+    assert float(less.runs.std()) < 0.9 * float(whole.runs.std())
+
+
+def test_nothing_moves_an_adam_that_rests_at_the_optimum():
+    law = LeastSquares(np.ones(5), start=np.ones(5), target=np.ones(5))
+    found = homogenized_paths(law, "adam", lr=Constant(0.0), horizon=1, num_paths=2)
+    assert found.value.tolist() == [0.0] * 201
+    assert homogenized_paths(law, "sgd", lr=0.1, horizon=1, times=[0.0], num_paths=2).value.tolist() == [0.0]

@@ -186,7 +186,7 @@ def test_sgd_beyond_its_stability_limit_is_unstable():
     curve = predict(problem, "sgd", lr=2.01, horizon=2)
     assert curve.status == "unstable"
     assert "2" in curve.message
-    assert curve.value[-1] > 0
+    assert curve.value[-1] > curve.value[0]
 
 
 def test_noise_with_a_gap_leaves_a_floor():
@@ -217,6 +217,7 @@ def test_bad_arguments_get_a_clear_answer():
         ({"betas": (0.9, 1.0)}, r"`betas\[1\]` must lie in \[0, 1\)"),
         ({"times": [0.0, 0.0]}, "`times` must increase"),
         ({"times": [0.0, 9.0]}, "`times` must increase"),
+        ({"times": "soon"}, "`times` must hold real numbers"),
         ({"method": "magic"}, "`method` must be one of"),
         ({"quantity": "loss"}, "`quantity` must be one of"),
     ]
@@ -266,3 +267,52 @@ def test_problems_cannot_be_changed_behind_the_caches():
     held = LeastSquares(variances)
     variances[0] = 9
     assert float(held.cov.diagonal()[0]) == 1
+
+
+@pytest.mark.parametrize("quantity", FORMS)
+def test_every_quantity_of_a_run_that_diverges_goes_to_infinity(quantity):
+    problem, top = rotated(), 2 * 12 / float(rotated().cov.diagonal().sum())
+    curve = predict(problem, "sgd", lr=3 * top, horizon=400, quantity=quantity)
+    assert curve.status == "unstable"
+    assert math.isfinite(curve.value[0])
+    assert math.isinf(curve.final)
+
+
+@pytest.mark.parametrize("quantity", FORMS)
+def test_the_start_alone_can_be_asked_for(quantity):
+    problem = rotated()
+    v, cov = problem.displacement, problem.cov.dense()
+    wanted = float(v @ torch.from_numpy(FORMS[quantity](cov.numpy())) @ v)
+    assert predict(problem, "signsgd", lr=0.3, horizon=2, times=[0.0], quantity=quantity).final == pytest.approx(wanted)
+    rows = np.random.default_rng(0).standard_normal((60, 3))
+    data = LeastSquares.from_data(rows, rows.sum(1) + 0.1 * rows[:, 0] ** 3)
+    assert predict(data, "signsgd", lr=0.3, horizon=2, times=[0.0], quantity=quantity).final == pytest.approx(
+        predict(data, "signsgd", lr=0.3, horizon=2, quantity=quantity).value[0]
+    )
+
+
+def test_times_may_be_a_view_and_are_the_callers_own():
+    falling = np.linspace(2, 0, 5)
+    curve = predict(rotated(), "sgd", lr=0.3, horizon=2, times=falling[::-1])
+    falling[:] = 7
+    assert curve.time.tolist() == [0, 0.5, 1, 1.5, 2]
+
+
+def test_a_rate_that_swings_too_fast_is_never_ok_and_negative(monkeypatch):
+    """2,000 swings per unit of time: resolved where there are steps enough, and said where there are not."""
+    problem = LeastSquares(np.linspace(0.1, 1, 20), noise=0.3, seed=1)
+
+    def swinging(t):
+        return 0.3 * (1 + torch.sin(2 * math.pi * t / 5e-4))
+
+    times = torch.tensor([0.0, 0.05], dtype=torch.float64)
+    found = predict(problem, "sgd", lr=swinging, horizon=0.05, times=times, rtol=1e-3)
+    steady = predict(problem, "sgd", lr=0.3, horizon=0.05, times=times)
+    assert found.status == "ok"
+    assert found.final == pytest.approx(steady.final, rel=2e-3)
+    monkeypatch.setattr("signscope.integrate.exponential._MAX_STEPS", 20)
+    for quantity in FORMS:
+        short = predict(problem, "sgd", lr=swinging, horizon=20, rtol=1e-3, quantity=quantity)
+        assert short.status == "inaccurate"
+        assert "ran out of steps" in short.message
+        assert math.isnan(short.final)

@@ -3,11 +3,14 @@
 import math
 
 import mpmath
+import numpy as np
 import pytest
+import scipy.special
 import torch
 from torch.autograd.functional import hessian, jacobian
 
 from noise.catalogue import t
+from signscope.noise import Gaussian, Mixture, Stable
 from signscope.noise.special import erf_ratio, erfcx, erfcx_ratio, faddeeva, laplace_sum
 
 mpmath.mp.dps = 40
@@ -86,3 +89,10 @@ def test_laplace_sum_skips_nothing_that_counts():
     a = torch.logspace(12, -12, 40, dtype=torch.float64)  # blocks of 4: most of them are cut
     exact = torch.exp(-a[:, None] * squares) @ weights
     torch.testing.assert_close(laplace_sum(a, squares, weights), exact, rtol=1e-13, atol=0)
+
+
+def test_normal_distribution_function_keeps_its_left_tail():
+    x = np.array([-37.0, -10.3, -8.3, -3.0, 0.0, 2.0, 9.0])
+    places = torch.from_numpy(x)
+    for law, scale in ((Gaussian(1.0), 1.0), (Mixture((0.5, 0.5), (0.0, 0.0), (1.0, 1.0)), 1.0), (Stable(2.0), 2**0.5)):
+        np.testing.assert_allclose(law.cdf(places * scale), scipy.special.ndtr(x), rtol=1e-12)

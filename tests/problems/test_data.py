@@ -112,6 +112,13 @@ def test_rows_covariance_and_residuals_agree(center, scale):
     assert bool(rows.targets.mean().abs() < 1e-13) == center
 
 
+def test_the_report_calls_the_size_of_columns_what_it_is():
+    X, y = sample()
+    for scale, words in (("global", "divided by one"), ("columns", "divided by its own")):
+        assert f"{words} standard deviation" in LeastSquares.from_data(X, y, scale=scale).report
+        assert f"{words} root mean square" in LeastSquares.from_data(X, y, scale=scale, center=False).report
+
+
 def test_centring_is_an_intercept():
     X, y = sample()
     problem = LeastSquares.from_data(X, y, scale="none", ridge=0)

@@ -59,6 +59,14 @@ def test_added_noise_lifts_the_smallest_eigenvalues():
     assert torch.equal(noisy, random_features(rows, 60, noise=0.3, center=True))
 
 
+def test_what_is_not_finite_is_told_with_its_place_among_all_rows(monkeypatch):
+    monkeypatch.setattr("signscope.problems.features._BLOCK", 4)
+    rows = np.ones((10, 3))
+    rows[9, 1], rows[6, 2] = np.nan, np.inf
+    with pytest.raises(InvalidInput, match=r"2 of 30 entries are not \(the first is features\[6, 2\]"):
+        random_features(rows, 5)
+
+
 def test_features_make_a_problem():
     problem = LeastSquares.from_data(random_features(X, 20), X[:, 0])
     assert problem.dim == 20

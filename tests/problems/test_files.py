@@ -93,6 +93,11 @@ def write_bad_files(folder):
     (folder / "really_npy.npz").write_bytes((folder / "X.npy").read_bytes())
     (folder / "really_npz.npy").write_bytes((folder / "data.npz").read_bytes())
     (folder / "data.xlsx").touch()
+    (folder / "plain").mkdir()
+    np.savez_compressed(folder / "damaged.npz", X=np.arange(400.0).reshape(100, 4), y=np.arange(100.0))
+    content = bytearray((folder / "damaged.npz").read_bytes())
+    content[60:90] = b"\xff" * 30
+    (folder / "damaged.npz").write_bytes(content)
 
 
 BAD = {
@@ -111,6 +116,8 @@ BAD = {
     "csv, header alone": ("header.csv", "y", "a header but no rows"),
     "cut npz": ("cut.npz", "y", "cannot be read"),
     "cut npy": ("cut.npy", "y.npy", "cannot be read"),
+    "damaged compressed npz": ("damaged.npz", "y", "cannot be read"),
+    "folder without suffix": ("plain", "y", "is a folder"),
     "objects in npz": ("objects.npz", "y", "Python objects are never unpickled"),
     "objects in npy": ("objects.npy", "y.npy", "Python objects are never unpickled"),
     "npy named npz": ("really_npy.npz", "y", "rename it to .npy"),

@@ -64,6 +64,8 @@ def test_names_are_told_from_files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "imdb").write_text("a file of this name")
     assert not is_named("imdb")
+    (tmp_path / "cifar10").mkdir()  # a folder of results
+    assert is_named("cifar10")
 
 
 @pytest.mark.parametrize(
@@ -78,11 +80,19 @@ def test_names_are_told_from_files(tmp_path, monkeypatch):
         ("imdb:{folder}", "has no imdb_glove50.npz"),
         ("imdb:{folder}/other.npz", "has no array 'x_train'"),
         ("imdb:{folder}/notes.txt", "cannot be read as an .npz file"),
+        ("imdb:{folder}/damaged.npz", "cannot be read as an .npz file"),
+        ("cifar10:{folder}/damaged.npz", "cannot be read as cifar10"),
     ],
 )
 def test_what_is_wrong_is_said(text, words, tmp_path):
     (tmp_path / "notes.txt").write_text("notes")
     (tmp_path / "short.bin").write_bytes(b"123")
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
+    rows = dict.fromkeys(("x_train", "y_train", "x_test", "y_test", "webp", "offsets"), np.arange(400.0))
+    np.savez_compressed(tmp_path / "damaged.npz", **rows)
+    content = (tmp_path / "damaged.npz").read_bytes()
+    place = content.index(b"webp") + 50  # the first array is whole, its successors' streams are not
+    content = content[:60] + b"\xff" * 30 + content[90:place] + b"\xff" * 30 + content[place + 30 :]
+    (tmp_path / "damaged.npz").write_bytes(content)
     with pytest.raises(InvalidInput, match=words):
         named_data(text.format(folder=tmp_path))

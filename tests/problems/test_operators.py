@@ -138,6 +138,27 @@ def test_problem_and_simulation_work_with_every_operator(pair):
         torch.testing.assert_close(found.value, expected.value, rtol=1e-6, atol=0)
 
 
+@pytest.mark.parametrize("shape", [(24,), (2, 24)])
+def test_gradients_of_the_risk_are_those_of_the_matrix(pair, shape):
+    cov, matrix = pair
+    problem = ss.LeastSquares(cov, seed=1)
+    theta = torch.from_numpy(np.random.default_rng(4).normal(size=shape)).requires_grad_()
+    problem.excess_risk(theta).sum().backward()
+    expected = (theta.detach() - problem.target) @ matrix
+    torch.testing.assert_close(theta.grad, expected, rtol=1e-9, atol=1e-11)
+    with pytest.raises(AssertionError):  # teeth: half of it, what a product without a gradient leaves
+        torch.testing.assert_close(theta.grad, expected / 2, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("c", [0.5, 0.9, 0.99])
+def test_the_series_of_kronecker_signs_leaves_out_what_is_said(c):
+    cov = Kronecker([[1.0, c], [c, 1.0]], [1.0, 1.0])
+    unit = torch.tensor([1.0, 0, 0, 0], dtype=torch.float64)
+    left_out = math.asin(c) - float(cov.sign_matvec(unit)[2])
+    bound = c**25 / (155 * (1 - c**2))
+    assert (0.1 if c > 0.9 else 0.5) * bound < left_out < bound
+
+
 @settings(deadline=None, max_examples=20)
 @given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 1000))
 def test_kronecker_is_numpys_at_any_shape(left, right, seed):

@@ -86,6 +86,20 @@ def test_samples_have_the_moments_that_are_told(noise):
         )
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: GaussianNoise(3, std=[1.0, 2.0]),
+        lambda: GaussianNoise(3, std=np.ones((3, 3))),
+        lambda: LawNoise("laplace:1", 3, scales=[1.0, 2.0]),
+        lambda: as_gradient_noise("t", np.ones((3, 3, 3)), 3),
+    ],
+)
+def test_noise_of_another_size_is_told(make):
+    with pytest.raises(InvalidInput, match=r"must be a number or have shape \(3,\), got"):
+        make()
+
+
 def test_what_stands_for_noise():
     assert as_gradient_noise("t", 0.5, 2).std(POINTS, 0.0).tolist() == [0.5, 0.5]
     assert as_gradient_noise("t", "gaussian:2", 2).is_gaussian

@@ -46,6 +46,21 @@ def test_json_is_the_report(call, tmp_path):
     assert json.loads(answer.stdout) == json.loads((tmp_path / "out" / "report.json").read_text())
 
 
+@pytest.mark.parametrize("has_runs", [True, False])
+def test_ctrl_c_says_what_is_kept(call, tmp_path, monkeypatch, has_runs):
+    def stopped(name, *, out, **options):
+        if has_runs:
+            out.mkdir()
+            (out / "runs.csv").touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("signscope.reproduce.run_figure", stopped)
+    answer = call("jiang2024-training", "--out", tmp_path / "out")
+    assert answer.exit_code == 1
+    assert answer.stderr.count("\n") == 1
+    assert ("the same command continues" if has_runs else "before there was a result") in answer.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

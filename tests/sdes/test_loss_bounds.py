@@ -247,6 +247,7 @@ def test_other_noise_has_its_own_slope():
         (lambda p: sgd_loss_bound(p, 1.0), "`smoothness`"),
         (lambda p: noisy_phase_one_bound(p, 1.0, floor=0.0), "`floor`"),
         (lambda p: BoundedLoss(gap=1, mu=1, trace=2, std_max=1, lr=0.1, dim=3), "`trace`"),
+        (lambda p: BoundedLoss(gap=1, mu=1, trace=1, std_max=1, lr=1, smoothness=0.5), "`smoothness`"),
         (lambda p: BoundedLoss(gap=1, mu=0, trace=2, std_max=1, lr=0.1), "`mu`"),
         (lambda p: BoundedLoss(gap=math.nan, mu=1, trace=2, std_max=1, lr=0.1), "`gap`"),
         (lambda p: phase_two_line("x"), "`units`"),

@@ -154,6 +154,7 @@ BAD = [
     ({"noise": [[1.0, 2.0], [2.0, 1.0]]}, "positive semi-definite"),
     ({"noise_substeps": 12}, "multiple"),
     ({"horizon": 1.0}, "either"),
+    ({"horizon": 1e-6, "num_steps": None}, "`horizon`"),
     ({"num_paths": 0}, "num_paths"),
     ({"times": [3, 2]}, "increasing"),
     ({"order": 3}, "order"),

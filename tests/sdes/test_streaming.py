@@ -136,6 +136,8 @@ def test_every_option_moves_the_path_and_paths_do_not_depend_on_their_number():
         ({"horizon": 0.0}, InvalidInput, "`horizon`"),
         ({"times": [0.0, 2.0]}, InvalidInput, "`times`"),
         ({"times": [0.0, 1e-9]}, InvalidInput, "`times`"),
+        ({"times": [1.0, 0.5]}, InvalidInput, "`times` must increase"),
+        ({"times": "soon"}, InvalidInput, "`times`"),
         ({"dt": -1.0}, InvalidInput, "`dt`"),
         ({"num_paths": 0}, InvalidInput, "`num_paths`"),
         ({"problem": LeastSquares(np.ones(4001))}, Unsupported, "4000"),

@@ -1,7 +1,10 @@
 """Tails of signSGD and of its SDE: the printed ratios, the exact lattice law, and which of the two is lighter."""
 
+import itertools
 import math
 
+import mpmath
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -89,6 +92,8 @@ def descend_counts(cut, **same):
 
 def test_bad_input_and_ends():
     assert float(tail_probability(0.0, 1, 1, lr=0.1)) == pytest.approx(1)
+    assert tail_probability(torch.zeros(0), 1, 1, lr=0.1).shape == (0,)
+    assert float(tail_probability(1e3, 1, 1, lr=0.1)) == 0
     assert math.isinf(float(quasi_potential(30.0, 1, 1, lr=0.1)))
     with pytest.raises(InvalidInput, match="`law`"):
         tail_probability(1.0, 1, 1, lr=0.1, law="ode")
@@ -96,3 +101,36 @@ def test_bad_input_and_ends():
         tail_probability(-1.0, 1, 1, lr=0.1)
     with pytest.raises(InvalidInput, match="`lr`"):
         quasi_potential(1.0, 1, 1, lr=0.0)
+
+
+def lattice_tail(cut, lr):
+    """P(|x| > cut), h = sigma = 1, in 40 digits: Gauss-Legendre over where the lattice lies, from the cut on."""
+    nodes, weights = np.polynomial.legendre.leggauss(24 if lr == 1 else 8)
+    total, reach = mpmath.mpf(0), 2 * cut + 8 * math.sqrt(lr) + 3 * lr
+    for node, weight in zip(0.5 * (nodes + 1), 0.5 * weights, strict=True):
+        first = -math.ceil((reach + cut) / lr)
+        x = [cut + lr * (k + node) for k in range(first, -first)]
+        law = [mpmath.mpf(1)]
+        for here, there in itertools.pairwise(x):
+            law.append(law[-1] * mpmath.ncdf(-here) / mpmath.ncdf(there))
+        total += 2 * weight * sum(p for place, p in zip(x, law, strict=True) if place > cut) / sum(law)
+    return float(total)
+
+
+@pytest.mark.parametrize(("lr", "cut"), [(1.0, 2.0), (1.0, 9.0), (0.1, 0.77), (0.1, 3.0)])
+def test_rare_excursions_have_their_digits(lr, cut):
+    """Far out no step is lost to rounding, and it does not matter where between two lattices the cut lies."""
+    with mpmath.workdps(40):
+        wanted = lattice_tail(cut, lr)
+    assert float(tail_probability(cut, 1, 1, lr=lr)) == pytest.approx(wanted, rel=3e-3 if lr == 1 else 1e-4, abs=0)
+
+
+@pytest.mark.parametrize("cut", [0.3, 0.31, 1.0])
+def test_tail_of_the_sde_against_adaptive_quadrature(cut):
+    def density(x):
+        q = erfc(x / math.sqrt(2))
+        return math.exp(-float(quasi_potential(x, 1, 1, lr=0.1, law="sde"))) / (q * (2 - q))
+
+    inner, outer = (quad(density, a, b, epsabs=0, epsrel=1e-8)[0] for a, b in ((0, cut), (cut, 2.5)))
+    found = float(tail_probability(cut, 1, 1, lr=0.1, law="sde"))
+    assert found == pytest.approx(outer / (inner + outer), rel=1e-4)

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from signscope._core.errors import InvalidInput, SignscopeError, Unsupported
 
 FAILED, WRONG = 1, 2
+STOPPED = 130  # typer's code for Ctrl-C where no command has begun
 
 
 def say(text: str) -> None:
@@ -64,4 +65,6 @@ class Door(TyperGroup):
             if text:
                 say(f"{path}: error: {text}{'' if text.endswith(('.', '?')) else '.'} See {path} --help.")
             sys.exit(WRONG)
+        if code == STOPPED:
+            raise KeyboardInterrupt
         sys.exit(code if isinstance(code, int) else 0)

@@ -23,12 +23,13 @@ DEFAULT_DATA, DEFAULT_DIM, DEFAULT_SPECTRUM = "digits", 500, "log:0.01,1"
 KINDS = ("data", "gaussian", "covariance")
 OPERATOR = "operator"  # --problem NAME:VALUE
 _OWN = {
-    "data": ("data", "features", "random_features"),
+    "data": ("data", "features", "random_features", "center", "scale", "ridge"),
     "gaussian": ("dim", "spectrum", "rotated"),
     "covariance": ("cov",),
     OPERATOR: ("dim", "spectrum"),
 }
-_OPTION = {"data": "DATA"}
+_OPTION = {"data": "DATA", "center": "--no-center"}
+_UNCHANGED = {"rotated": False, "center": True, "scale": "global", "ridge": 1e-6}  # as if the option were not there
 
 
 def build_problem(options: dict[str, Any]) -> tuple[LeastSquares, dict[str, Any]]:
@@ -39,9 +40,10 @@ def build_problem(options: dict[str, Any]) -> tuple[LeastSquares, dict[str, Any]
     """
     kind = _kind(options)
     for other in KINDS:
-        clash = [name for name in _OWN[other] if name not in _OWN[kind] and _given(options.get(name))]
+        clash = [name for name in _OWN[other] if name not in _OWN[kind] and _given(name, options)]
         if clash:
-            raise InvalidInput(f"{_flag(clash[0])} does not go with a {kind} problem; leave it out.")
+            article = "an" if kind == OPERATOR else "a"
+            raise InvalidInput(f"{_flag(clash[0])} does not go with {article} {kind} problem; leave it out.")
     filled = {**options, "problem": options["problem"] if kind == OPERATOR else kind}
     checks.integer("--seed", "seed", options["seed"], minimum=0)
     build = {"data": _from_data, "gaussian": _gaussian, "covariance": _covariance, OPERATOR: _operator}
@@ -58,11 +60,11 @@ def _kind(options: dict[str, Any]) -> str:
         return "data"
     if options["cov"] is not None:
         return "covariance"
-    return "gaussian" if any(_given(options[name]) for name in _OWN["gaussian"]) else "data"
+    return "gaussian" if any(_given(name, options) for name in _OWN["gaussian"]) else "data"
 
 
-def _given(value: Any) -> bool:
-    return value is not None and value is not False
+def _given(name: str, options: dict[str, Any]) -> bool:
+    return options.get(name) not in (None, _UNCHANGED.get(name))
 
 
 def _flag(name: str) -> str:
@@ -92,14 +94,14 @@ def _load(options: dict[str, Any]) -> tuple[Any, Any]:
     name = options["data"]
     if is_named(name):
         return _load_named(options)
-    path = Path(name)
-    if path.exists() or path.suffix:
+    path, is_bundled = Path(name), name.replace("-", "_") in BUNDLED
+    if path.is_file() or (not is_bundled and (path.exists() or path.suffix)):  # a folder of results may have its name
         X, y = load_table(path, options["target"], features=options["features"])
         options["data"] = str(path.resolve())
         if path.suffix.lower() == ".npy" and options["target"] is not None:
             options["target"] = str(Path(options["target"]).resolve())
         return X, y
-    if name.replace("-", "_") not in BUNDLED:
+    if not is_bundled:
         raise InvalidInput(
             f"{name}: there is no such file, and the bundled data sets are {', '.join(BUNDLED)} "
             f"(by name and place: {', '.join(f'{kind}:PATH' for kind in NAMED)})."

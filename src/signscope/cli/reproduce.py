@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from signscope.cli.door import guarded, say
+from signscope.cli.door import FAILED, guarded, say
 
 if TYPE_CHECKING:
     from signscope.reproduce import Report
 
 _RUN, _OUTPUT = "Run", "Output"
+RUNS = "runs.csv"  # what an experiment of many runs keeps of those that are done
 
 Name = Annotated[str | None, typer.Argument(help="Which one; without a name, the list.", show_default=False)]
 Out = Annotated[
@@ -121,7 +122,13 @@ def reproduce_figure(
         }
         options: dict[str, Any] = {key: value for key, value in typed.items() if value is not None}
         folder = Path("results") / name if out is None else out
-        report = run_figure(name, out=folder, size=size, seed=seed, force=force, progress=True, **options)
+        try:
+            report = run_figure(name, out=folder, size=size, seed=seed, force=force, progress=True, **options)
+        except KeyboardInterrupt:
+            if not (folder / RUNS).exists():
+                raise
+            say(f"signscope reproduce: stopped; the runs in {folder / RUNS} are kept, and the same command continues.")
+            raise typer.Exit(FAILED) from None
         if os.environ.get("RANK", "0") == "0":  # under torchrun the first process speaks
             _show(report, as_json=as_json)
 

@@ -51,13 +51,15 @@ def design_schedules(ctx: typer.Context) -> None:
 
 def _run(options: dict[str, Any], *, out: Path | None, force: bool, wants_json: bool) -> None:
     from signscope._core import checks
-    from signscope._core.errors import Unsupported
+    from signscope._core.errors import InvalidInput, Unsupported
     from signscope._core.status import OPTIMIZERS
     from signscope.cli.inputs import build_problem
     from signscope.limits import predict
     from signscope.limits.optimal_shapes import compare_schedules
 
     checks.one_of("schedule", "OPTIMIZER", options["optimizer"], OPTIMIZERS)
+    if not options["shapes"]:
+        raise InvalidInput("--shapes: needs at least one shape.")
     problem, options = build_problem(options)
     common = {"horizon": options["horizon"], "batch_size": options["batch_size"], "betas": tuple(options["betas"])}
     try:

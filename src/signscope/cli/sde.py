@@ -98,14 +98,18 @@ def resolved(ctx: typer.Context) -> dict[str, Any]:
 
     typed, _ = merged(ctx, "sde")
     kinds = {str: text, bool: flag, int: whole, float: number}
-    return {
-        name: pair(name, value) if name == "betas" else kinds[type(OPTIONS[name][1])](name, value)
-        for name, value in typed.items()
+    return {  # in a fixed order
+        name: pair(name, typed[name]) if name == "betas" else kinds[type(default)](name, typed[name])
+        for name, (_, default) in OPTIONS.items()
     }
 
 
 def run(options: Mapping[str, Any]) -> "dict[str, Ensemble]":
-    """The optimizer, its SDE and, where there is one, the recursion without sampling."""
+    """The optimizer, its SDE and, where there is one, the recursion without sampling.
+
+    Raises:
+        KeyboardInterrupt: One of the two was stopped; half of the comparison is no result.
+    """
     from signscope._core.errors import Unsupported
     from signscope.sdes import expected, solve
     from signscope.simulation.descent import descend
@@ -115,10 +119,16 @@ def run(options: Mapping[str, Any]) -> "dict[str, Ensemble]":
     same |= {"num_steps": options["steps"], "betas": tuple(options["betas"])}
     sampled = {"num_paths": options["paths"], **{n: options[n] for n in ("seed", "dtype", "device")}, "progress": True}
     schemes = {name: options[name] for name in ("form", "scheme", "substeps")}
-    model = solve(loss, start, **same, **sampled, **schemes)  # first: it refuses what it cannot do
-    found = {"optimizer": descend(loss, start, **same, **sampled), "SDE": model}
+    model = _whole(solve(loss, start, **same, **sampled, **schemes))  # first: it refuses what it cannot do
+    found = {"optimizer": _whole(descend(loss, start, **same, **sampled)), "SDE": model}
     with contextlib.suppress(Unsupported):
         found["without sampling"] = expected(loss, start, **same)
+    return found
+
+
+def _whole(found: "Ensemble") -> "Ensemble":
+    if found.loss.status == "interrupted":
+        raise KeyboardInterrupt
     return found
 
 

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,18 @@ def resolve(ctx: typer.Context, command: str) -> dict[str, Any]:
     checked = {name: kind(name, typed[name]) for name, kind in KINDS.items() if name in typed}  # in a fixed order
     if isinstance(checked.get("lr"), dict) and "lr" in saved and _explicit(ctx, "lr"):
         checked["lr"] = {**rates("lr", saved["lr"]), **checked["lr"]}  # one rate typed, the others as saved
+    if isinstance(checked.get("lr"), dict) and "lr" in saved and _explicit(ctx, "optimizers"):
+        left_out = set(rates("lr", saved["lr"])) - set(checked["optimizers"])
+        checked["lr"] = {name: value for name, value in checked["lr"].items() if name not in left_out}
     if "optimizer" in typed:  # one optimizer, one rate
         checked["lr"] = rate("lr", checked["lr"], checked.get("optimizer"))
     return checked
 
 
-def merged(ctx: typer.Context, command: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def merged(ctx: typer.Context, command: str, *, beside: Sequence[str] = ()) -> tuple[dict[str, Any], dict[str, Any]]:
     """Options as given: defaults, then the config file, then what was typed; and the config file's alone.
+
+    ``beside`` names what the file may hold besides options.
 
     Raises:
         InvalidInput: A config file that cannot be used, or an unknown key in it.
@@ -38,10 +43,11 @@ def merged(ctx: typer.Context, command: str) -> tuple[dict[str, Any], dict[str, 
     typed = {name: value for name, value in ctx.params.items() if name not in CONTROL}
     config = ctx.params.get("config")
     saved = {} if config is None else read_config(Path(config), command)
-    unknown = [key for key in saved if key not in typed]
+    unknown = [key for key in saved if key not in typed and key not in beside]
     if unknown:
         raise InvalidInput(f"{config}: unknown option {unknown[0]!r}; `{command}` knows {', '.join(typed)}.")
-    return {**typed, **{name: value for name, value in saved.items() if not _explicit(ctx, name)}}, saved
+    kept = {name: value for name, value in saved.items() if name in typed and not _explicit(ctx, name)}
+    return {**typed, **kept}, saved
 
 
 def read_config(path: Path, command: str) -> dict[str, Any]:

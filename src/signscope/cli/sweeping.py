@@ -2,18 +2,21 @@
 
 import json
 import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from signscope.cli import groups as g
 from signscope.cli import options as o
-from signscope.cli.door import FAILED, guarded, say
+from signscope.cli.door import FAILED, say
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _PROBLEM, _RUN, _OUTPUT = "Problem", "Run", "Output"
+FILES = ("sweep.csv", "sweep.json")
 SHOWN = 40  # rows that are printed
 KEYS = ("noise", "dim", "spectrum", "batch_size", "seed", "optimizer", "lr")
 RESULTS = ("lr_used", "step_size", "final_predicted", "final_simulated", "final_stderr", "limit", "gap_mean", "status")
@@ -69,63 +72,108 @@ Force = Annotated[
 Json = Annotated[
     bool, typer.Option("--json", help="Print the cells as JSON and nothing else.", rich_help_panel=_OUTPUT)
 ]
+Config = Annotated[
+    Path | None,
+    typer.Option(help="sweep.json of an earlier sweep, repeated; explicit options win.", rich_help_panel=_OUTPUT),
+]
 
 
-def sweep_grid(
-    data: Data = None,
-    target: o.Target = None,
-    scale: o.Scale = "global",
-    dim: Dims = None,
-    spectrum: Spectra = None,
-    rotated: o.Rotated = False,
-    noise: Noises = None,
-    optimizers: o.Optimizers = "sgd,signsgd,adam",
-    lr: Rates = None,
-    batch_size: BatchSizes = None,
-    seed: Seeds = None,
-    horizon: o.Horizon = 20.0,
-    num_runs: NumRuns = 0,
-    betas: o.Betas = "0.9,0.999",
-    n_jobs: NumJobs = 1,
-    scheduler: Scheduler = None,
-    out: Out = Path("results/sweep"),
-    force: Force = False,
-    as_json: Json = False,
-    debug: o.Debug = False,
-) -> None:
+_GRID: g.Group = {
+    "data": (Data, None),
+    "target": (o.Target, None),
+    "scale": (o.Scale, "global"),
+    "dim": (Dims, None),
+    "spectrum": (Spectra, None),
+    "rotated": (o.Rotated, False),
+    "noise": (Noises, None),
+    "optimizers": (o.Optimizers, "sgd,signsgd,adam"),
+    "lr": (Rates, None),
+    "batch_size": (BatchSizes, None),
+    "seed": (Seeds, None),
+    "horizon": (o.Horizon, 20.0),
+    "num_runs": (NumRuns, 0),
+    "betas": (o.Betas, "0.9,0.999"),
+}
+_WHO: g.Group = {"n_jobs": (NumJobs, 1), "scheduler": (Scheduler, None)}
+_FILES: g.Group = {
+    "out": (Out, Path("results/sweep")),
+    "force": (Force, False),
+    "as_json": (Json, False),
+    "config": (Config, None),
+    "debug": (o.Debug, False),
+}
+
+
+@g.takes("sweep", _GRID, _WHO, _FILES)
+def sweep_grid(ctx: typer.Context) -> None:
     """Predict every combination of rates, noises, dimensions, spectra and batches; simulate each with --num-runs.
 
     Every cell is a row of sweep.csv, written as soon as it is done. The same command continues a sweep that was
     stopped or killed.
     """
-    with guarded("sweep", debug=debug):
-        from signscope.cli.settings import names, pair
-        from signscope.comparison import run_sweep
+    _run(ctx)
 
-        frame = run_sweep(
-            data=data,
-            target=target,
-            scale=scale,
-            dim=None if dim is None else whole_numbers("dim", dim),
-            batch_size=whole_numbers("batch_size", batch_size or ["1"]),
-            seed=whole_numbers("seed", seed or ["0"]),
-            spectrum=spectrum or None,
-            rotated=rotated,
-            noise=noise or None,
-            optimizers=names("optimizers", optimizers),
-            lr=rate_lists(lr, names("optimizers", optimizers)),
-            horizon=horizon,
-            num_runs=num_runs,
-            betas=_two(pair("betas", betas)),
-            n_jobs=n_jobs,
-            scheduler=scheduler,
-            out=out,
-            force=force,
-            progress=True,
-        )
-        _show(frame, as_json=as_json)
-        say(f"wrote {out / 'sweep.csv'}, sweep.json")
-        _end(frame)
+
+def _run(ctx: typer.Context) -> None:
+    from signscope.comparison import run_sweep
+
+    out: Path = ctx.params["out"]
+    frame = run_sweep(**resolved(ctx), out=out, force=ctx.params["force"], progress=True)
+    _show(frame, as_json=ctx.params["as_json"])
+    written = [name for name in FILES if (out / name).exists()]
+    say(f"wrote {', '.join([str(out / written[0]), *written[1:]])}")
+    _end(frame)
+
+
+def resolved(ctx: typer.Context) -> dict[str, Any]:
+    """Arguments of `run_sweep`: defaults, then those of an earlier sweep.json, then what was typed.
+
+    Raises:
+        InvalidInput: A value of the wrong kind, or a data file that is another one than at the earlier sweep.
+    """
+    from signscope._core.errors import InvalidInput
+    from signscope.cli.settings import flag, merged, names, number, pair, text, whole
+    from signscope.comparison.sweep_grid import digest_of
+
+    given, saved = merged(ctx, "sweep", beside=("digest",))
+    is_same = "digest" in saved and given["data"] == saved["data"]
+    if is_same and digest_of(given["data"], given["target"]) != saved["digest"]:
+        raise InvalidInput(f"{ctx.params['config']}: the content of {given['data']} has changed since that sweep.")
+    kinds: dict[str, Callable[[str, Any], Any]] = {
+        **dict.fromkeys(("data", "target", "scale", "scheduler"), text),
+        **dict.fromkeys(("dim", "batch_size", "seed"), _counts),
+        **dict.fromkeys(("spectrum", "noise"), lambda _, value: _given(value)),
+        **dict.fromkeys(("num_runs", "n_jobs"), whole),
+        "rotated": flag,
+        "optimizers": names,
+        "horizon": number,
+        "betas": lambda name, value: tuple(pair(name, value)),
+    }
+    found = {name: kind(name, given[name]) for name, kind in kinds.items()}
+    defaults = {"scale": "global", "batch_size": 1, "seed": 0}
+    found |= {name: value for name, value in defaults.items() if found[name] is None}
+    return {**found, "lr": _lr(_given(given["lr"]), _given(saved.get("lr")), found["optimizers"])}
+
+
+def _given(value: Any) -> Any:
+    """``value``, None for an axis that there is not."""
+    return None if value in (None, [], (), [None]) else value
+
+
+def _counts(name: str, value: Any) -> Any:
+    """``["1,2", "3"]`` or ``"1,2"`` as whole numbers; what is none of these as it is, for `run_sweep` to check."""
+    values = _given(value)
+    texts = [values] if isinstance(values, str) else values
+    are_texts = isinstance(texts, list | tuple) and all(isinstance(v, str) for v in texts)
+    return whole_numbers(name, list(texts)) if are_texts else values
+
+
+def _lr(given: Any, saved: Any, optimizers: list[str]) -> Any:
+    """Rates: those typed, for the other optimizers those of an earlier sweep, else the best ones."""
+    earlier = {name: rates for name, rates in saved.items() if name in optimizers} if isinstance(saved, dict) else {}
+    if isinstance(given, list | tuple) and all(isinstance(v, str) for v in given):
+        return rate_lists(list(given), optimizers, earlier)
+    return earlier if isinstance(given, dict) else given
 
 
 def whole_numbers(name: str, texts: list[str]) -> list[int]:
@@ -143,8 +191,12 @@ def whole_numbers(name: str, texts: list[str]) -> list[int]:
         raise InvalidInput(f"{flag}: needs whole numbers separated by commas, got {','.join(texts)!r}.") from None
 
 
-def rate_lists(texts: list[str] | None, optimizers: list[str]) -> dict[str, list[Any]] | None:
+def rate_lists(
+    texts: list[str] | None, optimizers: list[str], others: Mapping[str, list[Any]] | None = None
+) -> dict[str, list[Any]] | None:
     """Rates by optimizer from ``0.1,0.2`` (for all) and ``sgd=0.1,0.2`` (for one, in place of those for all).
+
+    Optimizers that the texts leave open have the rates of ``others``, else the best one.
 
     Raises:
         InvalidInput: A rate is no number, or an unknown optimizer is named.
@@ -159,7 +211,8 @@ def rate_lists(texts: list[str] | None, optimizers: list[str]) -> dict[str, list
         if equals and owner.strip() not in optimizers:
             raise InvalidInput(f"--lr: names {owner.strip()!r}, but the optimizers are {', '.join(optimizers)}.")
         (own.setdefault(owner.strip(), []) if equals else common).extend(found)
-    return {name: own.get(name) or common or ["auto"] for name in optimizers} if texts else None
+    rest = others or {}
+    return {name: own.get(name) or common or rest.get(name, ["auto"]) for name in optimizers} if texts else None
 
 
 def _rates(text: str) -> list[Any]:
@@ -169,8 +222,10 @@ def _rates(text: str) -> list[Any]:
         if text.startswith("log:"):
             low, high, count = text.removeprefix("log:").split(",")
             return _spaced(float(low), float(high), int(count))
-        parts = [part.strip() for part in text.split(",") if part.strip()]
-        return [part if part == "auto" else float(part) for part in parts]
+        found = [part if part == "auto" else float(part) for part in map(str.strip, text.split(",")) if part]
+        if not found:
+            raise ValueError
+        return found
     except (ValueError, ZeroDivisionError, OverflowError):
         raise InvalidInput(f"--lr: needs numbers, auto, or log:LOW,HIGH,COUNT; got {text!r}.") from None
 
@@ -180,11 +235,6 @@ def _spaced(low: float, high: float, count: int) -> list[float]:
     if not (0 < low < high < math.inf and count >= 2):
         raise ValueError
     return [float(f"{low * (high / low) ** (i / (count - 1)):.6g}") for i in range(count)]
-
-
-def _two(values: list[float]) -> tuple[float, float]:
-    first, second = values
-    return first, second
 
 
 def _show(frame: "pd.DataFrame", *, as_json: bool) -> None:

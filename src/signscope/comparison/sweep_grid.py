@@ -13,8 +13,9 @@ from signscope._core.status import OPTIMIZERS
 from signscope.comparison.sweep_cell import AUTO, Cell
 from signscope.noise import as_noise
 from signscope.problems import BUNDLED, load_table
-from signscope.problems.data import NOISES, SCALES
+from signscope.problems.data import NOISES, SCALES, prepare
 from signscope.problems.spectra import parse_spectrum
+from signscope.problems.tables import as_table
 
 WHO = "sweep"
 Rates = tuple[float | None, ...]
@@ -69,8 +70,22 @@ class Grid:
         plain = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
         plain["lr"] = {name: [AUTO if v is None else v for v in values] for name, values in self.lr.items()}
         if self.data is not None and Path(self.data).is_file():
-            plain["digest"] = hashlib.sha256(Path(self.data).read_bytes()).hexdigest()
+            plain["digest"] = digest_of(self.data, self.target)
         return plain
+
+
+def digest_of(data: str, target: str | None = None) -> str:
+    """The content of a data file, and of the file of its target if it has one, in 64 letters; empty without a file."""
+    files = [Path(data)]
+    if target is not None and _has_target_file(data):
+        files.append(Path(target))
+    if not all(path.is_file() for path in files):
+        return ""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+def _has_target_file(data: str) -> bool:
+    return Path(data).suffix.lower() == ".npy"
 
 
 def make_grid(
@@ -97,7 +112,7 @@ def make_grid(
     """
     names = tuple(checks.one_of(WHO, "optimizers", name, OPTIMIZERS) for name in _listed("optimizers", optimizers))
     if data is None:
-        shape = _gaussian_axes(dim, spectrum, noise, target)
+        shape = _gaussian_axes(dim, spectrum, noise, target, scale)
     else:
         shape = _data_axes(data, target, scale, dim, spectrum, rotated, noise)
     return Grid(
@@ -113,9 +128,11 @@ def make_grid(
     )
 
 
-def _gaussian_axes(dim: Any, spectrum: Any, noise: Any, target: Any) -> dict[str, Any]:
+def _gaussian_axes(dim: Any, spectrum: Any, noise: Any, target: Any, scale: Any) -> dict[str, Any]:
     if target is not None:
         raise InvalidInput(f"{WHO}: `target` names the y of a data set; a Gaussian problem draws its own.")
+    if scale not in (None, "global"):
+        raise InvalidInput(f"{WHO}: `scale` is for the columns of a data set; leave it out.")
     dims = _whole_numbers("dim", 500 if dim is None else dim, minimum=1)
     spectra = _texts("spectrum", "log:0.01,1" if spectrum is None else spectrum)
     for text, size in itertools.product(spectra, dims):
@@ -134,14 +151,15 @@ def _data_axes(data: Any, target: Any, scale: Any, dim: Any, spectrum: Any, rota
     laws = tuple(checks.one_of(WHO, "noise", law, NOISES) for law in _listed("noise", noise or "empirical"))
     scale = checks.one_of(WHO, "scale", scale, SCALES)
     name = str(data)
-    if name.replace("-", "_") in BUNDLED and not Path(name).exists():
+    if name.replace("-", "_") in BUNDLED and not Path(name).is_file():  # a folder of results may have its name
         if target is not None:
             raise InvalidInput(f"{WHO}: a bundled data set has its own target; leave `target` out.")
     elif not Path(name).exists():
         raise InvalidInput(f"{WHO}: there is no file {name!r}, and the bundled data sets are {', '.join(BUNDLED)}.")
     else:
-        load_table(Path(name), target)
+        prepare(as_table(*load_table(Path(name), target)), center=True, scale=scale)
         name = str(Path(name).resolve())
+        target = str(Path(target).resolve()) if _has_target_file(name) else target
     return {"dim": (None,), "spectrum": (None,), "noise": laws, "data": name, "target": target, "scale": scale}
 
 
@@ -154,7 +172,10 @@ def _rates(lr: Any, names: Sequence[str]) -> dict[str, Rates]:
         raise InvalidInput(f"{WHO}: `lr` names {unknown[0]!r}, which is not among the optimizers {list(names)}.")
     wanted = {name: _listed(f"lr of {name}", lr.get(name, AUTO)) for name in names}
     return {
-        name: tuple(None if v is None or v == AUTO else checks.positive(WHO, f"lr of {name}", v) for v in values)
+        name: _listed(
+            f"lr of {name}",
+            [None if v is None or v == AUTO else checks.positive(WHO, f"lr of {name}", v) for v in values],
+        )
         for name, values in wanted.items()
     }
 

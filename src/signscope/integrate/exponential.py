@@ -27,7 +27,8 @@ class Solution:
     """Risk at the requested times.
 
     Attributes:
-        risk: Shape (lanes, num_times); ``inf`` from where a lane left the finite range.
+        risk: Shape (lanes, num_times); ``inf`` from where a lane left the finite range, NaN from where it ran out
+            of steps (20,000, shared by all lanes).
         finished: Shape (lanes,): whether the lane reached the horizon.
         evaluations: Coefficient evaluations per lane, shape (lanes,).
         steps: Accepted steps of lane 0 when asked for, else empty.
@@ -192,4 +193,7 @@ class _Run:
         if self.pieces:
             lanes, slots, values = (torch.cat(p) for p in zip(*self.pieces, strict=True))
             risk = risk.index_put((lanes, slots), values)
+        unfinished = self.alive & (self.time < self.horizon)
+        unreached = torch.arange(len(self.times), device=risk.device) >= self.next_time[:, None]
+        risk = risk.masked_fill(unfinished[:, None] & unreached, torch.nan)
         return Solution(risk, self.alive & (self.time >= self.horizon), self.state.evaluations, tuple(self.steps))

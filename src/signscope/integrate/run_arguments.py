@@ -109,6 +109,8 @@ def _steps(
         raise InvalidInput(f"{who}: give either `num_steps` or `horizon` (lr*steps).")
     if horizon is not None:
         num_steps = round(checks.positive(who, "horizon", horizon, unit="(lr*steps)") / lr)
+        if num_steps < 1:
+            raise InvalidInput(f"{who}: `horizon` = {horizon:g} (lr*steps) is less than half a step of lr = {lr:g}.")
     last = checks.integer(who, "num_steps", num_steps, minimum=1)
     if times is None:
         return tuple(int(k) for k in np.unique(np.linspace(0, last, _NUM_TIMES).round()))

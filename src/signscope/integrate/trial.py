@@ -54,7 +54,7 @@ class Trial:
             previous = self.risk
             self._sweep(at)
             self.state.evaluations[self.lanes] += NUM_NODES - 1
-            moved = ((self.risk - previous) / (self.risk + self.stepper.risk_floor)).detach().abs().amax(-1)
+            moved = ((self.risk - previous).abs() / (self.risk.abs() + self.stepper.risk_floor)).detach().amax(-1)
             if bool((moved < 0.2 * rtol).all()) or not bool(torch.isfinite(moved).all()):
                 break
         for _ in range(_GRADIENT_SWEEPS if self.risk.requires_grad else 0):
@@ -133,7 +133,8 @@ class Trial:
         gained = self.end_modes().detach() - self.start_modes.detach() + lost
         force_miss = ((forcing - ratio).abs() / ratio.abs().clamp(min=1e-290)).detach().amax((1, 2))
         effect = alpha_miss * lost.sum(-1) + (alpha_miss + force_miss) * gained.abs().sum(-1)
-        return 0.2 * effect / (self.risk[:, -1].detach() + self.stepper.risk_floor)
+        # a sum of modes is no risk where it is negative: its size still is what the error is held against
+        return 0.2 * effect / (self.risk[:, -1].detach().abs() + self.stepper.risk_floor)
 
     def step_of_lane_zero(self) -> Step:
         """The step of lane 0 in this trial."""

@@ -10,14 +10,15 @@ from signscope._core import checks
 from signscope._core.errors import InvalidInput
 from signscope.curves import Curve
 from signscope.limits.coefficients import Lanes, Setting
+from signscope.limits.error_bar import with_spectrum
 from signscope.limits.gaussian import solve_risk
 from signscope.limits.prediction import Answer, as_curve, provenance, report_times, verdict
 from signscope.limits.stationary import undefined_reason
-from signscope.noise import Empirical
 from signscope.problems import LeastSquares, as_problem
 from signscope.schedules import Constant, Schedule, as_schedule
 
 _WHO = "predict_many"
+_PROBES = torch.logspace(-12, 12, 49, dtype=torch.float64)  # of a in m(a), over every size a noise may have
 
 Rate = float | Schedule | Callable[[Tensor], Tensor]
 
@@ -85,9 +86,19 @@ def _solve(pairs: list[Pair], lanes: list[int], setting: Setting, grid: Tensor, 
             for risk, finished, (problem, schedule) in zip(found.risk, found.finished, pairs, strict=True)
         ]
     return {
-        lane: as_curve(problem, setting, schedule, grid, answer, provenance("gaussian", setting, schedule, rtol))
+        lane: _curve(problem, setting, schedule, grid, answer, rtol)
         for lane, answer, (problem, schedule) in zip(lanes, answers, pairs, strict=True)
     }
+
+
+def _curve(
+    problem: LeastSquares, setting: Setting, schedule: Schedule, grid: Tensor, answer: Answer, rtol: float
+) -> Curve:
+    """One lane as `predict` gives it: with its spectrum, and an error bar where that is a quadrature's."""
+    curve = as_curve(problem, setting, schedule, grid, answer, provenance("gaussian", setting, schedule, rtol))
+    if curve.status == "undefined":
+        return curve
+    return with_spectrum(curve, problem, setting, schedule, rtol=rtol, method="gaussian")
 
 
 def _pairs(problems: Any, lr: Any, horizon: float) -> list[Pair]:
@@ -111,12 +122,15 @@ def _is_vector(lr: Any) -> bool:
 
 
 def _groups(problems: list[LeastSquares]) -> list[list[int]]:
-    """Lanes that can share a solve: one dimension and one noise law."""
-    groups: dict[tuple[int, str, int], list[int]] = {}
+    """Lanes that can share a solve: one dimension and one noise law.
+
+    A spec alone does not tell samples apart, nor histograms and other laws of a caller's own making; what enters the
+    equations does: m(a) and the second moment.
+    """
+    groups: dict[tuple[Any, ...], list[int]] = {}
     for lane, problem in enumerate(problems):
         law = problem.noise
-        own = id(law) if isinstance(law, Empirical) else 0  # a sample is not told apart by its spec
-        groups.setdefault((problem.dim, law.spec, own), []).append(lane)
+        groups.setdefault((problem.dim, law.spec, law.second_moment, *law.m(_PROBES).tolist()), []).append(lane)
     return list(groups.values())
 
 

@@ -17,6 +17,8 @@ from signscope.schedules import Schedule
 
 LARGEST = 1000  # coordinates: beyond, matrices cost more than a correction below 0.1% is worth
 _FRACTION = 0.1  # of 1 / (eta phi lambda_max): updates that are taken together
+_VARIATION = 0.1  # of the largest rate: how much the rate may change among them
+_SAMPLES = 17  # rates looked at among them
 _LOG_STEP = 1e-3  # of R, for the derivatives of phi
 _DOUBT = 0.3  # relative size of a correction from which the next order may matter
 
@@ -110,8 +112,8 @@ def finite_dimension_risk(
         Unsupported: More than 1,000 coordinates, another optimizer, or a batch size above 1.
 
     Notes:
-        Updates are taken together as long as h eta phi lambda_max stays below a tenth of their number: n of them as
-        n Euler steps to second order. O(dim^3) per group.
+        Updates are taken together as long as h eta phi lambda_max times their number stays below a tenth, eta changes
+        by a tenth at most and does not jump: n of them as n Euler steps to second order. O(dim^3) per group.
     """
     if setting.kernel != "signsgd" or setting.batch_size > 1 or problem.dim > LARGEST:
         raise Unsupported(
@@ -147,25 +149,44 @@ class _Walk:
         self.spread = torch.zeros_like(shape.cov)
         self.doubt, self.done, self._top = 0.0, 0, shape.top()
         self._least = 1e-30 * risk_scale(problem)
+        dim = len(self.mean)  # a rate that jumps at t holds from the first update at t or later on
+        self._jumps = sorted({math.ceil(t * dim * (1 - 1e-12)) for t in schedule.breakpoints if t > 0})
 
     def advance(self, goal: int) -> None:
         """On to update number ``goal``."""
         dim = len(self.mean)
         while self.done < goal:
-            change, pace = self._changes(self.mean, self.spread, self.done)
-            count = max(1, min(goal - self.done, int(dim * min(_FRACTION / max(pace * self._top, 1e-300), 1e6))))
-            length = count / dim
-            if count > 1:  # n Euler steps: z + H F + H (H - h) F'F / 2
+            change, slope = self._changes(self.mean, self.spread, self.done)
+            until = next((jump for jump in self._jumps if self.done < jump < goal), goal)
+            count = self._together(until - self.done, slope * self._top)
+            if count > 1:  # n Euler steps to second order: the mean of the first and the last
+                reach = (count - 1) / dim
                 ahead, _ = self._changes(
-                    self.mean + length * change[0], self.spread + length * change[1], self.done + count
+                    self.mean + reach * change[0], self.spread + reach * change[1], self.done + count - 1
                 )
-                late = 0.5 * (count - 1) / count
-                change = tuple((1 - late) * a + late * b for a, b in zip(change, ahead, strict=True))
+                change = tuple(0.5 * (a + b) for a, b in zip(change, ahead, strict=True))
+            length = count / dim
             self.mean, self.spread = self.mean + length * change[0], self.spread + length * change[1]
             self.done += count
 
+    def _together(self, most: int, speed: float) -> int:
+        """How many of the next ``most`` updates are small and alike, ``speed`` = phi lambda_max."""
+        count, dim = most, len(self.mean)
+        while count > 1:
+            steps = self.done + torch.linspace(0, count - 1, min(count, _SAMPLES), dtype=torch.float64).round()
+            rates = self.schedule(steps / dim)
+            low, high = float(rates.min()), float(rates.max())
+            allowed = dim * _FRACTION / max(high * speed, 1e-290)
+            if high - low > _VARIATION * high:
+                count //= 2
+            elif count > allowed:
+                count = max(1, int(allowed))
+            else:
+                break
+        return count
+
     def _changes(self, mean: Tensor, spread: Tensor, step: int) -> tuple[tuple[Tensor, ...], float]:
-        """Rates of change of m and V per unit of time, and eta phi."""
+        """Rates of change of m and V per unit of time, and phi."""
         dim = len(mean)
         lr = float(self.schedule(torch.tensor(step / dim, dtype=torch.float64)))
         risk = 0.5 * float(mean @ self.shape.cov @ mean + (self.shape.cov * spread).sum())
@@ -174,7 +195,7 @@ class _Walk:
         self.doubt = max(self.doubt, float(doubt))
         drawn = spread @ turn.T
         noise = self.shape.signs - torch.outer(signs, signs)
-        return (-lr * signs, lr**2 / dim * noise - lr * (drawn + drawn.T)), lr * law[0]
+        return (-lr * signs, lr**2 / dim * noise - lr * (drawn + drawn.T)), law[0]
 
     def _law(self, risk: float) -> tuple[float, float, float]:
         """Phi and its first two derivatives in R, by differences in log R."""

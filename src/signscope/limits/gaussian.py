@@ -81,4 +81,8 @@ def final_risks(
 ) -> Tensor:
     """Predicted risk at ``horizon`` for every constant rate in ``rates``, shape (num_rates,)."""
     times = torch.tensor([0.0, horizon], dtype=torch.float64)
-    return solve_risk(problem, setting, Constant(rates), times, rtol=rtol).risk[:, -1]
+    return (
+        solve_risk(problem, setting, Constant(rates), times, rtol=rtol)
+        .risk[:, -1]
+        .nan_to_num(nan=math.inf, posinf=math.inf)
+    )

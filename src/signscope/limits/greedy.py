@@ -7,7 +7,7 @@ import numpy as np
 from signscope._core import checks
 from signscope._core.equations import equation
 from signscope.limits.optimal import ON_DATA, Design, final_risk, schedule_setting
-from signscope.limits.optimal_flow import Array, Flow
+from signscope.limits.optimal_flow import Array, Flow, power
 from signscope.limits.optimal_scalars import Scalars
 from signscope.limits.optimal_search import Task
 from signscope.problems import LeastSquares
@@ -76,7 +76,7 @@ def _followed(task: Task, edges: Array) -> tuple[Array, Array]:
 def _greedy_rate(task: Task, own: Scalars, modes: Array, risk: Array, memory: Array | None) -> Array:
     r"""$\eta = a_1\sum_j\lambda_j r_j \,/\, (b_1\sum_j g_j)$, where dR/dt is lowest."""
     slope, per_square = own(risk)
-    ahead = 1.0 if memory is None else (2 * risk + own.second_moment) / memory
+    ahead = 1.0 if memory is None else power(own, risk) / memory
     gain = slope * (modes @ task.modes.eigvals)
     cost = 2 * np.sqrt(ahead) * (per_square @ task.modes.sources.sum(1))
     return np.clip(gain / cost, task.lowest, task.highest)

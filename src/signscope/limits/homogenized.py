@@ -13,6 +13,7 @@ from signscope._core.status import OPTIMIZERS, Status
 from signscope._version import __version__
 from signscope.curves import Curve
 from signscope.limits.coefficients import Setting
+from signscope.limits.gaussian import solve_risk
 from signscope.limits.homogenized_driver import Paths, legs_between, run_paths
 from signscope.limits.homogenized_step import ModeSde, mode_sde
 from signscope.limits.prediction import predict, report_times
@@ -22,6 +23,8 @@ from signscope.schedules import Schedule, as_schedule
 
 WHO = "homogenized_paths"
 _BAND = 0.8
+_RTOL = 1e-4  # of the predicted curve behind status and steps
+_LOOKS = 201  # equally spaced places at which that curve is looked at for the steps
 FRACTION = 0.25  # of the shortest relaxation time 1 / (eta phi lambda_max): see docs/theory/homogenized.md
 
 
@@ -88,6 +91,7 @@ def homogenized_paths(
         setting=Setting(optimizer, size, checks.betas(WHO, betas)),
         schedule=as_schedule(lr, who=WHO, horizon=float(grid[-1])),
         grid=grid,
+        horizon=float(horizon),
         form=as_form(WHO, quantity, problem.dim),
         num_paths=checks.integer(WHO, "num_paths", num_paths, minimum=1),
         seed=checks.integer(WHO, "seed", seed, minimum=0),
@@ -104,6 +108,7 @@ class _Wanted:
     setting: Setting
     schedule: Schedule
     grid: Tensor
+    horizon: float
     form: Form
     num_paths: int
     seed: int
@@ -131,18 +136,18 @@ def _answer(problem: LeastSquares, wanted: _Wanted, progress: bool | Meter) -> C
         problem,
         setting.optimizer,
         lr=wanted.schedule,
-        horizon=float(grid[-1]),
+        horizon=wanted.horizon,
         times=grid,
         batch_size=setting.batch_size,
         betas=setting.betas,
         method="gaussian",
-        rtol=1e-4,
+        rtol=_RTOL,
     )
     if mean.status == "undefined":
         found = Paths(torch.full((0, len(grid)), torch.nan, dtype=torch.float64), 0)
     else:
         sde = mode_sde(problem, setting, wanted.schedule, diffusion=wanted.diffusion)
-        steps = [wanted.dt] * len(grid) if wanted.dt else _largest_steps(sde, mean)
+        steps = [wanted.dt] * len(grid) if wanted.dt else _largest_steps(sde, problem, wanted)
         found = _run(sde, problem, wanted, steps, progress)
     return _curve(problem, wanted, mean, found)
 
@@ -179,19 +184,30 @@ def _quadratic(v: Tensor, form: Tensor) -> Tensor:
     return ((v @ form) * v).sum(1)
 
 
-def _largest_steps(sde: ModeSde, mean: Curve) -> list[float]:
-    """`FRACTION` of 1 / (a lambda_max) on the way to each recorded time, a read off the predicted curve."""
-    risk = torch.where(torch.isfinite(mean.value), mean.value, torch.full_like(mean.value, sde.scale))
-    before = torch.cat([sde.risk(sde.start[None]), risk[:-1]])
-    starts = torch.cat([mean.time.new_zeros(1), mean.time[:-1]])
-    before = torch.maximum(before, 0.01 * risk)  # a start at the optimum: a(0) may be infinite
-    top = float(sde.eigvals.max())
-    found: list[float] = []
-    for begin, end, first, last in zip(starts, mean.time, before, risk, strict=True):
-        rates = [sde.scalars(float(t), r[None], None)[0] for t, r in ((begin, first), (end, last))]
-        fastest = 0.5 * float(torch.stack(rates).max()) * top
-        found.append(FRACTION / max(fastest, 1e-290))
-    return found
+def _largest_steps(sde: ModeSde, problem: LeastSquares, wanted: _Wanted) -> list[float]:
+    """`FRACTION` of 1 / (a lambda_max) on the way to each recorded time, a read off the predicted curve.
+
+    The curve and the rate are looked at between the recorded times too, and on both sides of every kink.
+    """
+    end = float(wanted.grid[-1])
+    kinks = [t for t in wanted.schedule.breakpoints if 0 < t < end]
+    places = torch.cat(
+        [torch.linspace(0, end, _LOOKS, dtype=torch.float64), wanted.grid, torch.tensor(kinks, dtype=torch.float64)]
+    ).unique()
+    setting = wanted.setting
+    risk = solve_risk(problem, setting, wanted.schedule, places, rtol=_RTOL).risk[0].detach()
+    risk = torch.where(torch.isfinite(risk), risk, torch.full_like(risk, sde.scale))
+    risk[0] = torch.maximum(risk[0], 0.01 * risk[-1 if len(risk) == 1 else 1])  # at the optimum a may be infinite
+    lane = torch.zeros(1, dtype=torch.long)
+    leaving, coming = (  # the rate before a jump belongs to the stretch that ends there
+        sde.coefficients(t[None], risk[None].clamp(min=1e-30 * sde.scale), None, lane)[0][0]
+        for t in (places, places * (1 - 1e-12))
+    )
+    fastest = 0.5 * torch.maximum(leaving[:-1], coming[1:]) * float(sde.eigvals.max())
+    stretch = torch.searchsorted(wanted.grid, places[1:])  # the recorded time that each stretch leads to
+    found = torch.zeros(len(wanted.grid), dtype=torch.float64)
+    found.scatter_reduce_(0, stretch, fastest, "amax")
+    return (FRACTION / found.clamp(min=1e-290)).tolist()
 
 
 def _curve(problem: LeastSquares, wanted: _Wanted, mean: Curve, found: Paths) -> Curve:

@@ -16,6 +16,7 @@ from signscope.problems import LeastSquares
 from signscope.schedules import Schedule
 
 _LARGEST = 4000  # coordinates of a covariance that is not diagonal
+_SILENT = 1e-13  # of the largest variance: below, rounding
 _DIAGONAL = 1e-11  # off-diagonal entries below this share of the largest entry are rounding
 
 
@@ -77,7 +78,7 @@ class ModeSde:
         lanes = torch.zeros(len(risk), dtype=torch.long)
         at = torch.full((len(risk), 1), time, dtype=risk.dtype)
         floor = 1e-30 * self.scale
-        told = None if memory is None else memory[:, None]
+        told = None if memory is None else memory[:, None].clamp(min=2 * floor)
         alpha, force = self.coefficients(at, risk[:, None].clamp(min=floor), told, lanes)
         return alpha[:, 0], force[:, 0]
 
@@ -152,8 +153,11 @@ def _factor(noise: Tensor, eigvecs: Tensor | None) -> Tensor:
 
 
 def _inverse(factor: Tensor) -> Tensor:
-    """(FF')^-1, as a vector where F is one."""
-    return factor**-2 if factor.ndim == 1 else torch.linalg.pinv(factor @ factor.T, hermitian=True)
+    """(FF')^-1, as a vector where F is one; 0 in directions without noise, which no mean step has either."""
+    if factor.ndim == 1:
+        square = factor.square()
+        return torch.where(square > _SILENT * square.max(), 1 / square.clamp(min=1e-300), torch.zeros_like(square))
+    return torch.linalg.pinv(factor @ factor.T, hermitian=True, rtol=_SILENT)
 
 
 @equation("signscope", "exponential midpoint step of the homogenized SDE")

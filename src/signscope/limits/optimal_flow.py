@@ -116,7 +116,7 @@ class Flow:
         self, scalars: Scalars, rate: Array, risk: Array, memory: Array | None, before: Array, span: float
     ) -> tuple[_Stage, Array]:
         slope, per_square = scalars(risk)
-        ahead = 1.0 if memory is None else (2 * risk + scalars.second_moment) / memory
+        ahead = 1.0 if memory is None else power(scalars, risk) / memory
         alpha = rate * slope * np.sqrt(ahead)
         force = (rate**2 * ahead)[:, None] * per_square
         z = np.multiply.outer(alpha * span, self.modes.eigvals) + _TINY
@@ -131,7 +131,9 @@ class Flow:
         """Adam's average w at a time, its bias divided out; the target itself at time 0."""
         if scalars.memory_rate is None:
             return None
-        return raw / -np.expm1(-scalars.memory_rate * time) if time > 0 else 2 * risk + scalars.second_moment
+        if not time > 0:
+            return power(scalars, risk)
+        return np.maximum(raw / -np.expm1(-scalars.memory_rate * time), 2 * scalars.smallest)
 
     @staticmethod
     def _average(scalars: Scalars, raw: Array, risk: Array, after: Array, span: float) -> Array:
@@ -217,7 +219,7 @@ class _Sensitivity:
             slope_by[here], per_square_by[here] = own.slopes(risk[here])
         by_risk, by_memory = np.zeros_like(risk), np.zeros_like(risk)  # of log q
         if stages[0].memory is not None:
-            by_risk = 2 / (2 * risk + scalars[0].second_moment)
+            by_risk = 2 / power(scalars[0], risk)
             by_memory = -1 / np.stack([s.memory[0] for s in stages if s.memory is not None])
         ahead = (alpha / (rate * slope)) ** 2
         grown = (rate**2 * ahead)[:, None] * per_square_by
@@ -239,6 +241,11 @@ class _Sensitivity:
 
     def _chain(self, index: int, which: int, by_alpha: float, by_force: Array) -> float:
         return by_alpha * float(self.alpha_by[index, which]) + float(by_force @ self.force_by[index, which])
+
+
+def power(scalars: Scalars, risk: Array) -> Array:
+    """2P = 2R + E eps^2; above 0 without noise too, risks below the table's end not being told apart."""
+    return 2 * np.maximum(risk, scalars.smallest) + scalars.second_moment
 
 
 def _given(rates: Array) -> Policy:

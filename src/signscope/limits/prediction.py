@@ -27,6 +27,7 @@ from signscope.limits.stationary import undefined_reason
 from signscope.limits.statistics import Form, as_form, quadratic_statistic
 from signscope.limits.statistics_large import node_statistic
 from signscope.problems import LeastSquares, as_problem
+from signscope.problems.arrays import as_float64
 from signscope.schedules import Constant, Schedule, as_schedule
 
 METHODS = ("auto", "gaussian", "dense", "quadrature", "rows", "exact")
@@ -146,10 +147,7 @@ def report_times(who: str, horizon: Any, times: Any) -> Tensor:
     end = checks.positive(who, "horizon", horizon, unit="(steps/dim)")
     if times is None:
         return torch.linspace(0, end, _POINTS, dtype=torch.float64)
-    try:
-        grid = torch.as_tensor(times, dtype=torch.float64).detach().cpu()
-    except (TypeError, ValueError, RuntimeError):
-        raise checks.InvalidInput(f"{who}: `times` must be numbers (steps/dim), got {times!r}.") from None
+    grid = as_float64(who, "times", times)
     ok = grid.ndim == 1 and len(grid) and bool((grid >= 0).all()) and bool((grid[1:] > grid[:-1]).all())
     if not ok or float(grid[-1]) > end * (1 + 1e-12):
         raise checks.InvalidInput(f"{who}: `times` must increase from 0 or more to at most horizon = {end:g}.")
@@ -214,10 +212,11 @@ def _finite_dim(
     problem: LeastSquares, setting: Setting, schedule: Schedule, grid: Tensor, rtol: float, quantity: Form
 ) -> Answer:
     found = finite_dimension_risk(problem, setting, schedule, grid, quantity=quantity)
-    status, message = verdict(problem, setting, schedule, found.value, bool(torch.isfinite(found.value).all()))
+    value = found.value.nan_to_num(nan=math.inf, posinf=math.inf)
+    status, message = verdict(problem, setting, schedule, value, bool(torch.isfinite(value).all()))
     if status == "ok" and found.message:
-        return found.value, "inaccurate", found.message
-    return found.value, status, message
+        return value, "inaccurate", found.message
+    return value, status, message
 
 
 def _rows(
@@ -234,7 +233,7 @@ def _rows(
         row_moments(problem),
         optimizer=setting.optimizer,
         schedule=schedule,
-        horizon=float(grid[-1]),
+        horizon=float(grid[-1]) or 1 / problem.dim,  # the start alone is asked for: any length will do
         displacement=problem.displacement,
         times=grid,
         betas=setting.betas,
@@ -274,6 +273,11 @@ def verdict(
         top, reason = _gaussian_limit(problem, setting)
         if schedule.initial >= top:
             return "unstable", f"lr {schedule.initial:g} is beyond the stability limit: {reason}. Use a smaller lr."
+    if not finished and bool(value.isnan().any()):
+        return "inaccurate", (
+            "the solver ran out of steps before the horizon (NaN from there on): the schedule changes too often. "
+            "Raise rtol, or smooth the schedule."
+        )
     if not finished or not bool(torch.isfinite(value).all()):
         return "diverged", "the predicted risk leaves the finite range. Use a smaller lr or a shorter horizon."
     if setting.optimizer != "sgd" and setting.batch_size > max(1, _LARGE_BATCH * problem.dim):

@@ -138,7 +138,8 @@ def flow(
     who = "limits.rows.flow"
     data = prepare(rows, max_rows=max_rows, seed=seed)
     horizon = checks.positive(who, "horizon", horizon, unit="steps/dim")
-    plan, v0, wanted = as_schedule(schedule, who=who), _displacement(data, displacement), _times(times, horizon)
+    plan = as_schedule(schedule, who=who, horizon=horizon)
+    v0, wanted = _displacement(data, displacement), _times(times, horizon)
     grid = torch.linspace(0, horizon, 201, dtype=torch.float64)
     system = _system(who, data, optimizer, plan, peak=float(plan(grid).max()), quantity=quantity, betas=betas)
     rtol = max(checks.positive(who, "rtol", rtol), FINEST)

@@ -71,13 +71,19 @@ def quadratic_statistic(
 def along_steps(
     moments: Tensor, decay: Tensor, noise: Tensor, weight: Tensor, solution: Solution, times: Tensor
 ) -> Tensor:
-    """Sum of ``weight`` times the moments that obey dY/dt = -alpha decay Y + 2 b noise, at ``times``."""
+    """Sum of ``weight`` times the moments that obey dY/dt = -alpha decay Y + 2 b noise, at ``times``.
+
+    Where the risk curve itself was not reached the values are its own, ``inf`` or NaN.
+    """
+    risk = solution.risk[0]
+    if not solution.steps:  # nothing but the start was asked for, or no step could be made
+        return torch.where(torch.isfinite(risk), (weight * moments).sum(), risk)
     values = []
     for step, inside in _steps_with_times(solution.steps, times):
         for time in inside:
             values.append((weight * _continue(moments, decay, noise, step, time)).sum())
         moments = _continue(moments, decay, noise, step, step.time + step.length)
-    return torch.stack(values)
+    return torch.where(torch.isfinite(risk.detach()), torch.stack(values), risk)
 
 
 def _dense_parts(

@@ -13,6 +13,7 @@ from signscope._core import checks
 from signscope._core.equations import equation
 from signscope.noise.law import NoiseLaw, Size, number
 from signscope.noise.slope import batch_factor
+from signscope.noise.special import normal_cdf
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Gaussian(NoiseLaw):
 
     def cdf(self, x: Tensor) -> Tensor:
         """The normal distribution function."""
-        return torch.special.ndtr((x - self.centre) / self.std)
+        return normal_cdf((x - self.centre) / self.std)
 
     def sample(self, size: Size, rng: np.random.Generator) -> npt.NDArray[np.float64]:
         """Normal draws."""

@@ -14,6 +14,7 @@ from signscope._core.equations import equation
 from signscope._core.errors import InvalidInput
 from signscope.noise.law import NoiseLaw, Size, number
 from signscope.noise.smoothing import gaussian_sum
+from signscope.noise.special import normal_cdf
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Mixture(NoiseLaw):
     def cdf(self, x: Tensor) -> Tensor:
         """The weighted sum of normal distribution functions."""
         weights, centres, stds = self._tensors()
-        return torch.special.ndtr((x[..., None] - centres) / stds) @ weights
+        return normal_cdf((x[..., None] - centres) / stds) @ weights
 
     def sample(self, size: Size, rng: np.random.Generator) -> npt.NDArray[np.float64]:
         """A component for every draw, then a normal from it."""

@@ -67,6 +67,15 @@ class _Faddeeva(Function):
         return grad_outputs[0] * _faddeeva_slope(z).conj()
 
 
+def normal_cdf(x: Tensor) -> Tensor:
+    """P(Z <= x) of a standard normal Z, accurate relative to itself in the left tail (torch's ndtr is 0 from -8.3 on).
+
+    Args:
+        x: Real tensor of any shape.
+    """
+    return 0.5 * torch.special.erfc(x * -math.sqrt(0.5))
+
+
 def faddeeva(z: Tensor) -> Tensor:
     r"""Faddeeva function $w(z) = e^{-z^2}\,\mathrm{erfc}(-iz)$ of the upper half plane, differentiable.
 

@@ -91,7 +91,7 @@ def prepare(table: Table, *, center: bool, scale: str) -> Prepared:
             values -= values.mean(axis=0)  # again: the first mean rounds where the offset is large
     if not np.abs(targets).max() > 1e-14 * np.abs(table.target).max():
         raise InvalidInput(f"{WHO}: `y` never varies (it is {table.target[0]:g} throughout).")
-    steps = _scale_(features, scale)
+    steps = _scale_(features, scale, size_name="standard deviation" if center else "root mean square")
     start = "centred, y too (the same as fitting an intercept)" if center else "not centred"
     dropped = tuple(name for name, keep in zip(table.names, kept, strict=True) if not keep)
     return Prepared(torch.from_numpy(features), torch.from_numpy(targets), dropped, f"{start}; {steps}")
@@ -151,8 +151,8 @@ def residual_law(residuals: Tensor, *, kind: str, seed: int) -> Any:
     return Gaussian(std, mean if abs(mean) > 1e-9 * std else 0.0)  # after centring the mean is rounding
 
 
-def _scale_(features: np.ndarray, scale: str) -> str:
-    """Scale in place; the words for the report."""
+def _scale_(features: np.ndarray, scale: str, *, size_name: str) -> str:
+    """Scale in place; the words for the report, where the size of a column goes by ``size_name``."""
     if scale == "none":
         return "not scaled"
     axis = None if scale == "global" else 0
@@ -161,10 +161,10 @@ def _scale_(features: np.ndarray, scale: str) -> str:
     variances = np.einsum("ij,ij->j", features, features) / len(features)
     if scale == "columns":
         features /= np.sqrt(variances)
-        return "every column divided by its own standard deviation"
+        return f"every column divided by its own {size_name}"
     std = float(np.sqrt(variances.mean()))
     features /= std
-    return f"divided by one standard deviation, {std * float(size):.6g}, so that tr K = d"
+    return f"divided by one {size_name}, {std * float(size):.6g}, so that tr K = d"
 
 
 def _report(table: Table, data: Prepared, cov: Covariance, residuals: Tensor, noise: str) -> str:

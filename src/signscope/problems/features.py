@@ -63,14 +63,22 @@ def random_features(
     weights = torch.from_numpy(stream(seed, "random features").standard_normal((p, width))) / p**0.5
     out = torch.empty(len(rows), width, dtype=torch.float64)
     for begin in range(0, len(rows), _BLOCK):
-        block = as_float64(who, "features", rows[begin : begin + _BLOCK])
-        torch.mm(block, weights, out=out[begin : begin + _BLOCK])
+        torch.mm(_block(who, rows, begin), weights, out=out[begin : begin + _BLOCK])
     function(out)
     if noise:
         rng = stream(seed, "feature noise")
         for block in out.split(_BLOCK):
             block.add_(torch.from_numpy(rng.standard_normal(tuple(block.shape))), alpha=noise)
     return out.sub_(out.mean(0)) if center else out
+
+
+def _block(who: str, rows: Any, begin: int) -> Tensor:
+    """The rows from ``begin`` on as float64; what is wrong is told with its place among all rows."""
+    try:
+        return as_float64(who, "features", rows[begin : begin + _BLOCK])
+    except InvalidInput:
+        as_float64(who, "features", rows)
+        raise
 
 
 def features_from_text(features: Any, text: str, *, seed: int = 0, center: bool = False) -> Tensor:

@@ -2,14 +2,19 @@
 
 import os
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 
-from signscope._core.errors import InvalidInput
+from signscope._core.errors import InvalidInput, SignscopeError
 from signscope.problems.tables import listed
+
+DAMAGED = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, RuntimeError, TokenError)
+"""What readers of files raise where one is not what it should be (RuntimeError: compression unknown, encrypted)."""
 
 
 def load_table(
@@ -39,6 +44,8 @@ def load_table(
         A first CSV column without a name that counts 0, 1, 2, ... is a saved row index, not a feature.
     """
     path = Path(path)
+    if path.is_dir():
+        raise InvalidInput(f"{path}: is a folder, not a file.")
     loaders = {".npz": _load_npz, ".npy": _load_npy, ".csv": _load_frame, ".parquet": _load_frame}
     loader = loaders.get(path.suffix.lower())
     if loader is None:
@@ -51,7 +58,7 @@ def load_table(
 
 
 def load_matrix(path: str | os.PathLike[str]) -> np.ndarray:
-    """A covariance matrix, or a vector of variances, from a file: ``.npy``, or ``.npz`` with a single array.
+    """A matrix or a vector from a file: ``.npy``, or ``.npz`` with a single array.
 
     Raises:
         InvalidInput: The file is missing, empty, unreadable, or holds several arrays.
@@ -60,7 +67,7 @@ def load_matrix(path: str | os.PathLike[str]) -> np.ndarray:
     if path.suffix.lower() == ".npy":
         return _read_array(path)
     if path.suffix.lower() != ".npz":
-        raise InvalidInput(f"{path}: a covariance is read from .npy or .npz, not from {path.suffix!r} files.")
+        raise InvalidInput(f"{path}: a matrix or vector is read from .npy or .npz, not from {path.suffix!r} files.")
     arrays = _read_arrays(path)
     if len(arrays) != 1:
         raise InvalidInput(f"{path}: needs exactly one array, but holds {len(arrays)}: {listed(list(arrays))}.")
@@ -157,9 +164,9 @@ def _reading(path: Path, read: Callable[[], Any]) -> Any:
         if not path.stat().st_size:
             raise InvalidInput(f"{path}: is empty.")
         return read()
-    except (ImportError, InvalidInput):
+    except (ImportError, SignscopeError):
         raise
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, UnicodeError) as error:
+    except DAMAGED as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         if "pickle" in reason:
             reason = "not a NumPy file of numbers; Python objects are never unpickled"

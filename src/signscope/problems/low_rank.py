@@ -63,7 +63,7 @@ class DiagonalPlusLowRank(Structured):
     def matvec(self, v: Tensor) -> Tensor:
         """``a v + F (F' v)``."""
         factor, found = self._factor.to(v), v * self._own.to(v)
-        if v.ndim == 2 and len(v) <= _FEW:  # no temporary of the size of the result
+        if v.ndim == 2 and len(v) <= _FEW and not v.requires_grad:  # no temporary of the size of the result
             for row, result in zip(v, found, strict=True):
                 result.addmv_(factor, factor.T @ row)
             return found

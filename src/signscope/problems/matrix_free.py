@@ -17,6 +17,19 @@ _TOLERANCE = 1e-6
 _SAMPLED = 8  # coordinates whose variance is compared with the product
 
 
+class _Symmetric(torch.autograd.Function):
+    """A symmetric linear map of no differentiable parts: its gradient is the same map."""
+
+    @staticmethod
+    def forward(ctx: Any, v: Tensor, product: Callable[[Tensor], Tensor]) -> Tensor:
+        ctx.product = product
+        return product(v)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        return _Symmetric.apply(grads[0], ctx.product), None
+
+
 class MatrixFree(Structured):
     """K known by what it does to a vector.
 
@@ -69,9 +82,8 @@ class MatrixFree(Structured):
         return self._diagonal
 
     def matvec(self, v: Tensor) -> Tensor:
-        """K v, one vector of ``v`` at a time."""
-        flat = v.reshape(-1, self.dim).to(device="cpu", dtype=torch.float64)
-        return torch.stack([self._one(row) for row in flat]).reshape(v.shape).to(v)
+        """K v, one vector of ``v`` at a time; gradients flow through it, whatever the function is made of."""
+        return _Symmetric.apply(v, self._each)  # pyright: ignore[reportReturnType]
 
     def colour(self, z: Tensor) -> Tensor:
         """Rows by the given function.
@@ -90,6 +102,10 @@ class MatrixFree(Structured):
         if tuple(rows.shape) != wanted:
             raise InvalidInput(f"MatrixFree: `colour` must return rows of shape {wanted}, got {tuple(rows.shape)}.")
         return rows.reshape(*z.shape[:-1], self.dim).to(z)
+
+    def _each(self, v: Tensor) -> Tensor:
+        flat = v.detach().reshape(-1, self.dim).to(device="cpu", dtype=torch.float64)
+        return torch.stack([self._one(row) for row in flat]).reshape(v.shape).to(v)
 
     def _one(self, v: Tensor) -> Tensor:
         found = torch.as_tensor(self._product(v))

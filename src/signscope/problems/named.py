@@ -1,14 +1,14 @@
 """Real data sets by name, ``KIND`` or ``KIND:PATH``, as regression tasks with two classes."""
 
 import os
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from signscope._core.errors import InvalidInput
+from signscope._core.errors import InvalidInput, SignscopeError
+from signscope.problems.files import DAMAGED
 from signscope.problems.images import cifar10_training
 from signscope.problems.reviews import review_vectors
 
@@ -54,7 +54,7 @@ NAMED = {
 
 def is_named(text: str) -> bool:
     """Whether ``text`` is KIND or KIND:PATH with a kind of `NAMED`; a file of that name goes first."""
-    return text.partition(":")[0] in NAMED and not Path(text).exists()
+    return text.partition(":")[0] in NAMED and not Path(text).is_file()
 
 
 def named_data(text: str) -> tuple[np.ndarray, np.ndarray, Path]:
@@ -82,9 +82,9 @@ def named_data(text: str) -> tuple[np.ndarray, np.ndarray, Path]:
         raise InvalidInput(f"data: {place} does not exist.")
     try:
         X, y = NAMED[kind].load(place)
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        if isinstance(error, InvalidInput):
-            raise
+    except SignscopeError:
+        raise
+    except DAMAGED as error:
         reason = " ".join(str(error).split())
         raise InvalidInput(f"data: {place} cannot be read as {kind} ({type(error).__name__}: {reason}).") from None
     return X, y, place

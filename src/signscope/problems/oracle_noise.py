@@ -99,10 +99,10 @@ class GaussianNoise(GradientNoise):
             self._cov: Any = torch.func.vmap(cov)
             self.is_diagonal = torch.as_tensor(cov(torch.zeros(dim, dtype=torch.float64))).ndim == 1
         elif std is not None:
-            found = as_float64("GaussianNoise", "std", std).expand(dim)
+            found = _by_coordinate("GaussianNoise", "std", std, dim)
             if not bool((found >= 0).all()):
                 raise InvalidInput("GaussianNoise: `std` must be 0 or more.")
-            self._cov, self._std, self.is_diagonal = found.square(), found.clone(), True
+            self._cov, self._std, self.is_diagonal = found.square(), found, True
         else:
             self._set_matrix(as_float64("GaussianNoise", "cov", cov))
 
@@ -197,7 +197,7 @@ class LawNoise(GradientNoise):
     def __init__(self, law: Any, dim: int, *, scales: Any = 1.0, scale: Scale | None = None) -> None:
         super().__init__(dim, scale=scale)
         self.law: NoiseLaw = as_noise(law)
-        self.scales = as_float64("LawNoise", "scales", scales).expand(dim).clone()
+        self.scales = _by_coordinate("LawNoise", "scales", scales, dim)
         if not bool((self.scales > 0).all()):
             raise InvalidInput("LawNoise: `scales` must be above 0.")
         self.has_atoms = _has_atoms(self.law)
@@ -280,6 +280,14 @@ def as_gradient_noise(who: str, noise: Any, dim: int) -> GradientNoise:
     if found.ndim == 1 and len(found) != dim:
         raise InvalidInput(f"{who}: `noise` as a vector needs {dim} standard deviations, got {len(found)}.")
     return GaussianNoise(dim, std=found)
+
+
+def _by_coordinate(who: str, name: str, value: Any, dim: int) -> Tensor:
+    """``value``, a number or a vector, as a vector of its own (dim,)."""
+    found = as_float64(who, name, value)
+    if tuple(found.shape) not in ((), (1,), (dim,)):
+        raise InvalidInput(f"{who}: `{name}` must be a number or have shape ({dim},), got {tuple(found.shape)}.")
+    return found.expand(dim).clone()
 
 
 def _has_atoms(law: NoiseLaw) -> bool:

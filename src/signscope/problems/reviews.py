@@ -1,11 +1,11 @@
 """Averaged word vectors of film reviews, from an .npz file."""
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from signscope._core.errors import InvalidInput
+from signscope.problems.files import DAMAGED
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
 FILE = "imdb_glove50.npz"
@@ -30,8 +30,8 @@ def review_vectors(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.n
             if missing:
                 raise InvalidInput(f"data: {path} has no array {missing[0]!r}; imdb needs {', '.join(NAMES)}.")
             x, y, z, w = (file[name] for name in NAMES)
-    except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
-        if isinstance(error, InvalidInput):
-            raise
+    except InvalidInput:
+        raise
+    except (*DAMAGED, AttributeError) as error:
         raise InvalidInput(f"data: {path} cannot be read as an .npz file of arrays ({type(error).__name__}).") from None
     return x, y, z, w

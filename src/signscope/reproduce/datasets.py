@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from signscope._core.errors import InvalidInput
+from signscope._core.errors import InvalidInput, SignscopeError
 from signscope._core.random import stream
+from signscope.problems.files import DAMAGED
 from signscope.problems.images import cifar10_arrays, fashion_arrays
 from signscope.problems.reviews import review_vectors
 
@@ -83,9 +84,9 @@ def load(spec: str) -> Dataset:
         raise InvalidInput(f"{WHO}: {place} does not exist.")
     try:
         return LOADERS[kind](place)
-    except (OSError, KeyError, ValueError, EOFError) as error:
-        if isinstance(error, InvalidInput):
-            raise
+    except SignscopeError:
+        raise
+    except DAMAGED as error:
         raise InvalidInput(f"{WHO}: {place} cannot be read as {kind} ({type(error).__name__}: {error}).") from None
 
 

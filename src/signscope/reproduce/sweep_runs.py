@@ -76,6 +76,12 @@ def run_missing(
         )
 
 
+def middle(rates: Sequence[float], count: int | None) -> Sequence[float]:
+    """The ``count`` rates in the middle of a grid; all for None."""
+    skip = 0 if count is None else max(0, (len(rates) - count) // 2)
+    return rates[skip : len(rates) if count is None else skip + count]
+
+
 def widened(rates: Iterable[float], best: float) -> float | None:
     """The next rate outside a geometric grid whose ``best`` lies at an edge; None where it lies inside."""
     grid = sorted(rates)

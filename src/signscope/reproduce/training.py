@@ -16,7 +16,7 @@ from signscope.reproduce.methods import METHODS, VARIANCE_REDUCTION
 from signscope.reproduce.networks import DEFAULTS, build
 from signscope.reproduce.report import Report, prepare, write
 from signscope.reproduce.store import Store
-from signscope.reproduce.sweep_runs import RUNS, run_missing, store_in
+from signscope.reproduce.sweep_runs import RUNS, middle, run_missing, store_in
 from signscope.reproduce.training_summary import Experiment, best_rate, claims, details, verdict
 
 NAME = "jiang2024-training"
@@ -149,9 +149,7 @@ class Task:
 
     def sweep(self, method: str, num_rates: int | None) -> list[Job]:
         """Jobs of a method over its learning rates (the middle ones if fewer are wanted) and the seeds."""
-        rates = METHODS[method].rates
-        skip = 0 if num_rates is None else max(0, (len(rates) - num_rates) // 2)
-        kept = rates[skip : len(rates) if num_rates is None else skip + num_rates]
+        kept = middle(METHODS[method].rates, num_rates)
         return [replace(self.base, method=method, lr=lr, seed=s) for lr in kept for s in self.seeds]
 
     def ablation(self, lr: float, size: Size) -> list[Job]:

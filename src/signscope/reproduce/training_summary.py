@@ -1,7 +1,7 @@
 """Tables and claims of the training experiment: best rates, spread over seeds, paired differences."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -107,7 +107,7 @@ def claims(experiments: Sequence[Experiment], store: Store) -> list[dict[str, An
                 for name, words in LOGGED.items():
                     row = _paired(experiment, store, challenger, rival, name)
                     who = f"{METHODS[challenger].label} ends below {METHODS[rival].label}"
-                    outcome = _outcome(row["measured"], row["stderr"]) if rival in RIVALS else "shown"
+                    outcome = outcome_of(row) if rival in RIVALS else "shown"
                     rows.append({"claim": f"{experiment.jobs[0].data}: {who} in {words}", **row, "outcome": outcome})
         rows += [_at_equal_steps(experiment, store, rival) for rival in ("signsgd", "signum", *BENCHMARKS)]
     return rows
@@ -125,10 +125,12 @@ def verdict(found: Sequence[dict[str, Any]]) -> tuple[Verdict, str]:
 
 def _paired(experiment: Experiment, store: Store, challenger: str, rival: str, name: str) -> dict[str, Any]:
     ours, theirs = (np.log(final(_best(experiment, store, method), store, name)) for method in (challenger, rival))
-    return _numbers(ours - theirs)
+    return log_gap(ours - theirs)
 
 
-def _outcome(measured: float, stderr: float) -> str:
+def outcome_of(row: Mapping[str, Any]) -> str:
+    """The word for a difference: holds where it is below zero by two standard errors, fails where above by as much."""
+    measured, stderr = row["measured"], row["stderr"]
     return "holds" if measured < -2 * stderr else "fails" if measured > 2 * stderr else "undecided"
 
 
@@ -141,7 +143,7 @@ def _at_equal_steps(experiment: Experiment, store: Store, rival: str) -> dict[st
         steps, losses = [row["steps"] for row in path], [math.log(row["train_loss"]) for row in path]
         gap.append(math.log(last["train_loss"]) - float(np.interp(last["steps"], steps, losses)))
     words = f"SSVR against {METHODS[rival].label} after as many steps, training loss"
-    return {"claim": f"{experiment.jobs[0].data}: {words}", **_numbers(np.array(gap)), "outcome": "shown"}
+    return {"claim": f"{experiment.jobs[0].data}: {words}", **log_gap(np.array(gap)), "outcome": "shown"}
 
 
 def _best(experiment: Experiment, store: Store, method: str) -> list[Job]:
@@ -149,7 +151,8 @@ def _best(experiment: Experiment, store: Store, method: str) -> list[Job]:
     return seeds_of(best_rate(jobs, store), jobs)
 
 
-def _numbers(gap: np.ndarray) -> dict[str, Any]:
+def log_gap(gap: np.ndarray) -> dict[str, Any]:
+    """Differences of logarithms, one per seed: mean, standard error, and the mean as a ratio."""
     mean, stderr = float(gap.mean()), float(gap.std(ddof=1) / len(gap) ** 0.5) if len(gap) > 1 else math.nan
     return {"measured": mean, "stderr": stderr, "ratio": math.exp(mean)}
 

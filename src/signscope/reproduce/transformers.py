@@ -31,13 +31,18 @@ class AttentionBlock(nn.Module):
             part.reshape(rows, tokens, self.heads, dim // self.heads).transpose(1, 2)
             for part in self.mix(self.norm(x)).chunk(3, dim=-1)
         )  # (rows, heads, tokens, dim / heads)
-        scores = query @ key.transpose(-2, -1) * (dim // self.heads) ** -0.5
-        if self.is_causal:
-            later = torch.ones(tokens, tokens, dtype=torch.bool, device=x.device).triu(1)
-            scores = scores.masked_fill(later, -torch.inf)
-        seen = (scores.softmax(-1) @ value).transpose(1, 2).reshape(rows, tokens, dim)
+        seen = self.attend(query, key, value).transpose(1, 2).reshape(rows, tokens, dim)
         x = x + self.out(seen)
         return x + self.body(self.last_norm(x))
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """What every token sees, (rows, heads, tokens, dim / heads) of each."""
+        scores = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5
+        if self.is_causal:
+            tokens = query.shape[-2]
+            later = torch.ones(tokens, tokens, dtype=torch.bool, device=query.device).triu(1)
+            scores = scores.masked_fill(later, -torch.inf)
+        return scores.softmax(-1) @ value
 
 
 class TinyTransformer(nn.Module):

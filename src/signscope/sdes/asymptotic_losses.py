@@ -61,7 +61,10 @@ def asymptotic_loss(
         weight_decay: theta.
         decay: "decoupled" (AdamW) or "coupled" (added to the gradient: L2).
         centre: x*, (d,); the origin by default.
-        beta1: Of Adam: decoupled decay divides the variance by 1 + lr theta / (1 - beta1).
+        beta1: Of Adam, in [0, 1): decoupled decay divides the variance by 1 + lr theta / (1 - beta1).
+
+    Raises:
+        InvalidInput: A number is out of range, or H is not positive definite: then there is no long run.
 
     Notes:
         O(d^3). Relative error of order lr h / sigma; V is taken as sigma^2.
@@ -70,6 +73,10 @@ def asymptotic_loss(
     checks.one_of(who, "optimizer", rule, RULES)
     checks.one_of(who, "decay", decay, ("decoupled", "coupled"))
     eta, theta = checks.positive(who, "lr", lr), checks.non_negative(who, "weight_decay", weight_decay)
+    beta1, _ = checks.betas(who, (beta1, 0.0))
+    least, largest = torch.linalg.eigvalsh(hessian)[[0, -1]].tolist()
+    if not least > len(hessian) * torch.finfo(hessian.dtype).eps * largest:
+        raise InvalidInput(f"{who}: `hessian` must be positive definite, its least eigenvalue is {least:g}.")
     std = cov.diagonal().sqrt()
     if not bool((std > 0).all()):
         raise InvalidInput(f"{who}: `cov` needs a positive diagonal, got {float(cov.diagonal().min()):g}.")

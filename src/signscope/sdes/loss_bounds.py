@@ -61,6 +61,8 @@ class BoundedLoss:
             raise InvalidInput(
                 f"{WHO}: `trace` is {self.trace:g}, below dim * mu = {self.dim * self.mu:g}; it bounds tr H from above."
             )
+        if self.smoothness is not None and not self.smoothness >= self.mu * (1 - 1e-12):
+            raise InvalidInput(f"{WHO}: `smoothness` is {self.smoothness:g}, below `mu` = {self.mu:g}.")
 
     @classmethod
     def of_quadratic(cls, hessian: Tensor, cov: Tensor, start: Tensor, *, lr: float) -> "BoundedLoss":

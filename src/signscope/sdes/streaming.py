@@ -24,6 +24,7 @@ from signscope.integrate.equation import Spread
 from signscope.integrate.weak_second_order import trapezoid_step
 from signscope.noise import Gaussian, NoiseLaw, NoNoise, tabulate
 from signscope.problems import LeastSquares, as_problem
+from signscope.problems.arrays import as_float64
 from signscope.schedules import Schedule, as_schedule
 
 WHO = "streaming_paths"
@@ -202,11 +203,13 @@ def streaming_paths(
 
 def _steps(times: Any, end: float, dt: float) -> tuple[int, ...]:
     """Steps of the integrator nearest to the times asked for."""
-    grid = torch.linspace(0, end, _POINTS, dtype=torch.float64) if times is None else torch.as_tensor(times).double()
+    grid = torch.linspace(0, end, _POINTS, dtype=torch.float64) if times is None else as_float64(WHO, "times", times)
     if grid.ndim != 1 or not len(grid) or not bool((grid >= 0).all()) or float(grid.max()) > end * (1 + 1e-12):
         raise InvalidInput(f"{WHO}: `times` must lie between 0 and horizon = {end:g} (steps/dim).")
-    steps = torch.unique(torch.floor(grid / dt + 0.5).long())
-    if times is not None and len(steps) < len(grid):
+    steps = torch.floor(grid / dt + 0.5).long()
+    if times is None:
+        steps = torch.unique(steps)
+    elif not bool((steps[1:] > steps[:-1]).all()):
         raise InvalidInput(f"{WHO}: `times` must increase by at least one step of the integrator, {dt:g} steps/dim.")
     return tuple(steps.tolist())
 

@@ -17,7 +17,8 @@ from signscope.sdes.moments.one_dimension import stationary_density
 Law = Literal["optimizer", "sde"]
 _NODES = np.polynomial.legendre.leggauss(64)
 _FARTHEST = 25.0  # h x / sigma beyond which the chances of a step uphill are below the least number
-_OFFSETS = [(k + 0.5) / 16 - 0.5 for k in range(16)]  # of the lattice, in steps
+_LATTICES = 16  # places of the lattice per step, and per standard deviation of the noise where that is less
+_MOST_LATTICES = 1600
 _ROOT_HALF = math.sqrt(0.5)
 
 
@@ -87,8 +88,9 @@ def tail_probability(
         InvalidInput: A number is out of range.
 
     Notes:
-        No sampling. At lr h / sigma = 0.01 the SDE gives 0.95 of the right probability at 3 standard deviations and
-        0.40 at 6; at 0.1 it gives 0.49 at 3 and 0.10 at 4.
+        No sampling; relative error below 1e-4 up to r = lr h / sigma = 0.1, 0.2% at r = 1; 0 below 1e-300. At r = 0.01
+        the SDE gives 0.94 of the right probability at 3 standard deviations and 0.40 at 6; at 0.1 it gives 0.52 at 3
+        and 0.12 at 4.
     """
     who = "tail_probability"
     h, sigma, eta = (checks.positive(who, n, v) for n, v in (("curvature", curvature), ("std", std), ("lr", lr)))
@@ -97,10 +99,12 @@ def tail_probability(
     if not bool((cuts >= 0).all()):
         raise InvalidInput(f"{who}: `distances` must be 0 or more, got {float(cuts.min()):g}.")
     width = math.sqrt(math.sqrt(math.pi / 8) * eta * sigma / h) + eta
-    reach = max(1.5 * float(cuts.max()), 12 * width)
+    reach = max(1.5 * float(cuts.max()) if cuts.numel() else 0.0, 12 * width)
     if law == "optimizer":
-        lattices = [chain_stationary(gaussian_up(h, sigma), lr=eta, reach=reach, offset=s * eta) for s in _OFFSETS]
-        x, p = torch.cat([x for x, _ in lattices]), torch.cat([p for _, p in lattices]) / len(lattices)
+        num = min(_LATTICES * math.ceil(max(eta * h / sigma, 1.0)), _MOST_LATTICES)
+        places = [((k + 0.5) / num - 0.5) * eta for k in range(num)]
+        lattices = [chain_stationary(gaussian_up(h, sigma), lr=eta, reach=reach, offset=s) for s in places]
+        x, p = (torch.stack(parts, 1).ravel() for parts in zip(*lattices, strict=True))  # increasing
     else:
         end = min(reach, _FARTHEST * sigma / h)
         x, p = stationary_density(
@@ -109,7 +113,26 @@ def tail_probability(
             reach=end,
             points=2 * int(200 * end / width) + 1,
         )
-    return (p * (x.abs() > cuts[..., None])).sum(-1)
+    return _beyond(x, p, cuts)
+
+
+def _beyond(x: Tensor, weights: Tensor, cuts: Tensor) -> Tensor:
+    """P(|x| > c) of a symmetric density in proportion to ``weights`` at equally spaced places.
+
+    From the right tail alone, where no digits are lost: the density is an exponential between two places, the logarithm
+    of the tail a cubic spline.
+    """
+    from scipy.interpolate import CubicSpline
+
+    seen = (x > -3 * (x[1] - x[0])) & (weights > 1e-300)
+    place, p = x[seen], weights[seen]
+    fall = p[:-1].log() - p[1:].log()
+    fall = torch.where(fall.abs() > 1e-9, fall, torch.full_like(fall, 1e-9))
+    tail = (p[:-1] * -torch.expm1(-fall) / fall).flip(0).cumsum(0).flip(0)
+    spline = CubicSpline(place[:-1].numpy(), tail.log().numpy())
+    last = float(place[-2])
+    found = torch.as_tensor(spline(cuts.clamp(max=last).numpy()) - spline(0.0)).exp()
+    return torch.where(cuts > last, torch.zeros_like(cuts), found.clamp(max=1))
 
 
 def _outside(z: Tensor) -> Tensor:

@@ -21,9 +21,9 @@ from signscope.reproduce.distributed.splits import SPLITS
 from signscope.reproduce.distributed.training_summary import Cell, claims, details, verdict
 from signscope.reproduce.networks import DEFAULTS, build
 from signscope.reproduce.report import Report, prepare, write
+from signscope.reproduce.sweep_runs import RUNS, middle
 
 NAME = "jiang2024-distributed"
-RUNS = "runs.csv"
 SMALL_IMAGES = "image_mlp"
 
 
@@ -182,20 +182,15 @@ def _plans(base: NodeJob, dim: int, size: Size) -> dict[tuple[str, str], list[No
     """Jobs of the sweep by method and budget."""
     plans: dict[tuple[str, str], list[NodeJob]] = {}
     for method, contender in CONTENDERS.items():
-        rates = _middle(contender.rates, size.num_rates)
+        rates = middle(contender.rates, size.num_rates)
         plans[method, "steps"] = [replace(base, method=method, lr=lr) for lr in rates]
     vote, full = (sent(CONTENDERS[m], dim, base.nodes, 1, period=1) for m in ("signsgd", "sgd"))
     few = max(1, math.floor(base.steps * vote / full))
     for method, grid in FEW_STEPS.items():
         for budget, more in (("bytes", 1), ("bytes, large batches", min(base.steps // few, base.period))):
-            kept = _middle(grid, size.num_rates)
+            kept = middle(grid, size.num_rates)
             plans[method, budget] = [replace(base, method=method, lr=lr, steps=few, accumulate=more) for lr in kept]
     return plans
-
-
-def _middle(rates: Sequence[float], count: int | None) -> Sequence[float]:
-    skip = 0 if count is None else max(0, (len(rates) - count) // 2)
-    return rates[skip : len(rates) if count is None else skip + count]
 
 
 def _run_all(cells: Sequence[Cell], data: Dataset, store: NodeStore, meter: Meter) -> None:

@@ -13,6 +13,7 @@ from signscope.reproduce.distributed.node_job import NodeJob, NodeStore
 from signscope.reproduce.distributed.processes import Check
 from signscope.reproduce.distributed.splits import deal, skew
 from signscope.reproduce.report import Verdict
+from signscope.reproduce.training_summary import log_gap, outcome_of
 
 PUBLISHED = ("signsgd", "signum", "sim", "ssdm")
 """Rivals below which SSVR-MV is published to end."""
@@ -151,11 +152,9 @@ def _pair(
 ) -> dict[str, Any]:
     mine, theirs = cell.best(ours, store), cell.best(rival, store, budget)
     gap = np.log(final(mine, store, "train_loss")) - np.log(final(theirs, store, "train_loss"))
-    mean, stderr = float(gap.mean()), float(gap.std(ddof=1) / len(gap) ** 0.5) if len(gap) > 1 else math.nan
-    outcome = "holds" if mean < -2 * stderr else "fails" if mean > 2 * stderr else "undecided"
+    numbers = log_gap(gap)
     text = f"{where}: {CONTENDERS[ours].label} ends below {CONTENDERS[rival].label} at equal {budget}"
-    numbers = {"measured": mean, "stderr": stderr, "ratio": math.exp(mean)}
-    return {"claim": text, **numbers, "outcome": "shown" if is_shown else outcome}
+    return {"claim": text, **numbers, "outcome": "shown" if is_shown else outcome_of(numbers)}
 
 
 def _row(text: str, is_true: bool) -> dict[str, Any]:

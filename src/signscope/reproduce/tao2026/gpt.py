@@ -40,16 +40,9 @@ VOCABULARY = 50_257
 class FusedBlock(AttentionBlock):
     """The same block with torch's fused attention, which stores no table of scores."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Tokens (rows, tokens, dim) to the same shape."""
-        rows, tokens, dim = x.shape
-        query, key, value = (
-            part.reshape(rows, tokens, self.heads, dim // self.heads).transpose(1, 2)
-            for part in self.mix(self.norm(x)).chunk(3, dim=-1)
-        )
-        seen = nn.functional.scaled_dot_product_attention(query, key, value, is_causal=self.is_causal)
-        x = x + self.out(seen.transpose(1, 2).reshape(rows, tokens, dim))
-        return x + self.body(self.last_norm(x))
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """What every token sees, (rows, heads, tokens, dim / heads) of each."""
+        return nn.functional.scaled_dot_product_attention(query, key, value, is_causal=self.is_causal)
 
 
 class GPT(nn.Module):

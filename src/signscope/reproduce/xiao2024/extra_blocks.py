@@ -7,17 +7,16 @@ import torch
 from torch import Tensor
 
 from signscope._core.progress import Meter
-from signscope.comparison import best_lr
 from signscope.problems import LeastSquares, gaussian_problem, log_spaced, rotated
 from signscope.reproduce.claims import Claim, at_least, at_most, near
-from signscope.reproduce.drawing import curve_rows, draw_pair, finish_curves, panels
+from signscope.reproduce.drawing import curve_rows, panels
 from signscope.reproduce.experiment import Experiment, Findings
-from signscope.reproduce.xiao2024.pairs import Pair, run_pair
+from signscope.reproduce.xiao2024.pairs import Pair
+from signscope.reproduce.xiao2024.rivals import best_pairs, draw_rivals, preconditioned_condition
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
 
-NAMES = {"sgd": "SGD", "signsgd": "signSGD"}
 SPREAD = 10.0  # condition number inside a block
 CASES = {"blocks of one scale": 1.0, "blocks of scales 1 to 1e-4": 1e-4}
 DISTANCE = 3.0
@@ -47,18 +46,16 @@ SIZES = {"full": Size(), "small": Size(dim=64, num_blocks=4, horizon=15.0, num_r
 
 def measure(size: Size, seed: int, meter: Meter) -> Findings:
     """Blocks of one scale against blocks of very different scales, both optimizers at their best rates."""
-    pairs: dict[tuple[str, str], Pair] = {}
+    pairs: dict[str, dict[str, Pair]] = {}
     spread: dict[str, tuple[float, float]] = {}
     for index, (name, smallest) in enumerate(CASES.items()):
         meter.update(index / 2, name)
         problem = block_problem(size, smallest, seed)
-        spread[name] = (problem.cov.condition_number, conditioned(problem))
-        for optimizer, label in NAMES.items():
-            lr = best_lr(problem, optimizer, horizon=size.horizon).lr
-            setting = {"lr": lr, "horizon": size.horizon, "num_runs": size.num_runs, "seed": seed}
-            pairs[name, optimizer] = run_pair(f"{label}, {name}, lr {lr:.3g}", problem, optimizer, **setting)
-    claims = [claim for pair in pairs.values() for claim in pair.claims(at=size.tolerance)]
-    numbers = curve_rows([c for pair in pairs.values() for c in pair.curves])
+        spread[name] = (problem.cov.condition_number, preconditioned_condition(problem))
+        pairs[name] = best_pairs(problem, f"{name},", horizon=size.horizon, num_runs=size.num_runs, seed=seed)
+    every = [pair for both in pairs.values() for pair in both.values()]
+    claims = [claim for pair in every for claim in pair.claims(at=size.tolerance)]
+    numbers = curve_rows([c for pair in every for c in pair.curves])
     return Findings([*claims, *_claims(pairs, spread)], numbers, lambda: draw(pairs, size))
 
 
@@ -72,17 +69,9 @@ def block_problem(size: Size, smallest: float, seed: int) -> LeastSquares:
     return LeastSquares(torch.block_diag(*parts), target=DISTANCE * plain.target, noise=0.1)
 
 
-def conditioned(problem: LeastSquares) -> float:
-    """Largest over smallest eigenvalue of Kbar = D^-1 K, made symmetric."""
-    half = problem.cov.diagonal().pow(-0.25)
-    eigvals = torch.linalg.eigvalsh(problem.cov.dense() * torch.outer(half, half))
-    return float(eigvals[-1] / eigvals[0])
-
-
-def _claims(pairs: dict[tuple[str, str], Pair], spread: dict[str, tuple[float, float]]) -> list[Claim]:
+def _claims(pairs: dict[str, dict[str, Pair]], spread: dict[str, tuple[float, float]]) -> list[Claim]:
     one, many = CASES
-    final = {key: pair.simulation.final for key, pair in pairs.items()}
-    gain = {name: final[name, "sgd"] / final[name, "signsgd"] for name in CASES}
+    gain = {name: both["sgd"].simulation.final / both["signsgd"].simulation.final for name, both in pairs.items()}
     (k_one, bar_one), (k_many, bar_many) = spread[one], spread[many]
     text = "growth of the condition number by the scales: of D^-1 K against the square root of that of K"
     return [
@@ -92,7 +81,7 @@ def _claims(pairs: dict[tuple[str, str], Pair], spread: dict[str, tuple[float, f
     ]
 
 
-def draw(pairs: dict[tuple[str, str], Pair], size: Size) -> "Picture":
+def draw(pairs: dict[str, dict[str, Pair]], size: Size) -> "Picture":
     """One panel per set of scales."""
     caption = (
         f"{size.num_blocks} blocks, each in its own random basis, best constant rates. Line: prediction. Markers and "
@@ -100,10 +89,7 @@ def draw(pairs: dict[tuple[str, str], Pair], size: Size) -> "Picture":
     )
     picture, axes = panels(2, caption=caption)
     for ax, name in zip(axes, CASES, strict=True):
-        for index, (optimizer, label) in enumerate(NAMES.items()):
-            pair = pairs[name, optimizer]
-            draw_pair(ax, pair.prediction, pair.simulation, label=f"{label}, lr {pair.prediction.lr:.3g}", index=index)
-        finish_curves(ax, pairs[name, "sgd"].prediction, title=name[0].upper() + name[1:])
+        draw_rivals(ax, pairs[name], title=name[0].upper() + name[1:])
     return picture
 
 

@@ -3,20 +3,17 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-
 from signscope._core.progress import Meter
-from signscope.comparison import best_lr
 from signscope.problems import LeastSquares, log_spaced, rotated
 from signscope.reproduce.claims import Claim, at_least, at_most, near
-from signscope.reproduce.drawing import curve_rows, draw_pair, finish_curves, panels
+from signscope.reproduce.drawing import curve_rows, panels
 from signscope.reproduce.experiment import Experiment, Findings
-from signscope.reproduce.xiao2024.pairs import Pair, far_problem, run_pair
+from signscope.reproduce.xiao2024.pairs import Pair, far_problem
+from signscope.reproduce.xiao2024.rivals import best_pairs, draw_rivals, preconditioned_condition
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
 
-NAMES = {"sgd": "SGD", "signsgd": "signSGD"}
 BASES = {"independent coordinates": False, "random orthogonal basis": True}
 
 
@@ -46,19 +43,17 @@ SIZES = {"full": Size(), "small": Size(dim=60, horizon=15.0, num_runs=8, toleran
 
 def measure(size: Size, seed: int, meter: Meter) -> Findings:
     """The same spectrum, start and optimum in two bases, both optimizers at their best rates."""
-    pairs: dict[tuple[str, str], Pair] = {}
+    pairs: dict[str, dict[str, Pair]] = {}
     spread: dict[str, float] = {}
     plain = far_problem(size.dim, spectrum=f"log:{1 / size.condition!r},1", noise="gaussian:0.1", seed=seed)
     for index, (name, is_rotated) in enumerate(BASES.items()):
         meter.update(index / 2, name)
         problem = turned(plain, size, seed) if is_rotated else plain
         spread[name] = preconditioned_condition(problem)
-        for optimizer, label in NAMES.items():
-            lr = best_lr(problem, optimizer, horizon=size.horizon).lr
-            setting = {"lr": lr, "horizon": size.horizon, "num_runs": size.num_runs, "seed": seed}
-            pairs[name, optimizer] = run_pair(f"{label}, {name}, lr {lr:.3g}", problem, optimizer, **setting)
-    claims = [claim for pair in pairs.values() for claim in pair.claims(at=size.tolerance)]
-    numbers = curve_rows([c for pair in pairs.values() for c in pair.curves])
+        pairs[name] = best_pairs(problem, f"{name},", horizon=size.horizon, num_runs=size.num_runs, seed=seed)
+    every = [pair for both in pairs.values() for pair in both.values()]
+    claims = [claim for pair in every for claim in pair.claims(at=size.tolerance)]
+    numbers = curve_rows([c for pair in every for c in pair.curves])
     return Findings([*claims, *_claims(pairs, spread, size)], numbers, lambda: draw(pairs, size))
 
 
@@ -69,21 +64,10 @@ def turned(plain: LeastSquares, size: Size, seed: int) -> LeastSquares:
     return LeastSquares(cov, start=basis @ plain.start, target=basis @ plain.target, noise=plain.noise)
 
 
-def preconditioned_condition(problem: LeastSquares) -> float:
-    """Largest over smallest eigenvalue of Kbar = D^-1 K."""
-    root = problem.cov.diagonal().sqrt()
-    if problem.cov.is_diagonal:
-        return float(root.max() / root.min())
-    half = root.rsqrt()
-    eigvals = torch.linalg.eigvalsh(problem.cov.dense() * torch.outer(half, half))
-    return float(eigvals[-1] / eigvals[0])
-
-
-def _claims(pairs: dict[tuple[str, str], Pair], spread: dict[str, float], size: Size) -> list[Claim]:
+def _claims(pairs: dict[str, dict[str, Pair]], spread: dict[str, float], size: Size) -> list[Claim]:
     apart, turned_name = BASES
-    final = {key: pair.simulation.final for key, pair in pairs.items()}
-    gain = {name: final[name, "sgd"] / final[name, "signsgd"] for name in BASES}
-    same = pairs[turned_name, "sgd"].prediction.final / pairs[apart, "sgd"].prediction.final
+    gain = {name: both["sgd"].simulation.final / both["signsgd"].simulation.final for name, both in pairs.items()}
+    same = pairs[turned_name]["sgd"].prediction.final / pairs[apart]["sgd"].prediction.final
     return [
         near(f"{apart}: condition number of D^-1 K", spread[apart], size.condition**0.5, rtol=1e-9),
         near(
@@ -95,7 +79,7 @@ def _claims(pairs: dict[tuple[str, str], Pair], spread: dict[str, float], size: 
     ]
 
 
-def draw(pairs: dict[tuple[str, str], Pair], size: Size) -> "Picture":
+def draw(pairs: dict[str, dict[str, Pair]], size: Size) -> "Picture":
     """One panel per basis."""
     caption = (
         f"The same eigenvalues (condition number {size.condition:g}) in two bases, best constant rates. Line: "
@@ -103,11 +87,7 @@ def draw(pairs: dict[tuple[str, str], Pair], size: Size) -> "Picture":
     )
     picture, axes = panels(2, caption=caption)
     for ax, name in zip(axes, BASES, strict=True):
-        for index, (optimizer, label) in enumerate(NAMES.items()):
-            pair = pairs[name, optimizer]
-            legend_label = f"{label}, lr {pair.prediction.lr:.3g}"
-            draw_pair(ax, pair.prediction, pair.simulation, label=legend_label, index=index)
-        finish_curves(ax, pairs[name, "sgd"].prediction, title=name[0].upper() + name[1:])
+        draw_rivals(ax, pairs[name], title=name[0].upper() + name[1:])
     low, high = zip(*(ax.get_ylim() for ax in axes), strict=True)
     for ax in axes:
         ax.set_ylim(min(low), max(high))

@@ -10,16 +10,16 @@ from scipy.optimize import minimize_scalar
 
 from signscope._core.equations import equation
 from signscope._core.progress import Meter
-from signscope.comparison import best_lr
 from signscope.limits.coefficients import Setting, coefficients
 from signscope.limits.spectrum import Spectrum, spectrum
 from signscope.noise import NoiseLaw
 from signscope.problems import LeastSquares, constant
 from signscope.reproduce.claims import Claim, near, shown
-from signscope.reproduce.drawing import RISK, curve_rows, draw_pair, finish_curves, legend, look, panels
+from signscope.reproduce.drawing import RISK, curve_rows, legend, look, panels
 from signscope.reproduce.experiment import Experiment, Findings
 from signscope.reproduce.xiao2024.laws import UNIT, exact_slope
-from signscope.reproduce.xiao2024.pairs import Pair, far_problem, run_pair
+from signscope.reproduce.xiao2024.pairs import Pair, far_problem
+from signscope.reproduce.xiao2024.rivals import best_pairs, draw_rivals
 from signscope.schedules import Constant
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 CONDITIONS = (1.0, 100.0, 10_000.0)
 NOISE = "gaussian:0.5"
-NAMES = {"sgd": "SGD", "signsgd": "signSGD"}
 
 
 @dataclass(frozen=True)
@@ -52,27 +51,23 @@ SIZES = {"full": Size(), "small": Size(dim=60, horizon=5.0, num_runs=12, toleran
 
 def measure(size: Size, seed: int, meter: Meter) -> Findings:
     """Best constant rates per condition number, predicted and simulated; best momentary rates on isotropic data."""
-    pairs: dict[tuple[float, str], Pair] = {}
+    pairs: dict[float, dict[str, Pair]] = {}
     for index, condition in enumerate(CONDITIONS):
         meter.update(index / len(CONDITIONS), f"condition number {condition:g}")
         problem = far_problem(size.dim, spectrum=f"log:{1 / condition!r},1", noise=NOISE, seed=seed)
-        for optimizer in NAMES:
-            pairs[condition, optimizer] = _best(problem, optimizer, condition, size, seed)
-    claims = [claim for pair in pairs.values() for claim in pair.claims(at=size.tolerance)]
-    for condition in CONDITIONS:
-        sgd, sign = pairs[condition, "sgd"], pairs[condition, "signsgd"]
+        label = f"condition number {condition:g}, best"
+        setting = {"horizon": size.horizon, "num_runs": size.num_runs, "seed": seed}
+        pairs[condition] = best_pairs(problem, label, **setting)
+    every = [pair for both in pairs.values() for pair in both.values()]
+    claims = [claim for pair in every for claim in pair.claims(at=size.tolerance)]
+    for condition, both in pairs.items():
+        sgd, sign = both["sgd"], both["signsgd"]
         ratio = sgd.prediction.final / sign.prediction.final
         seen = sgd.simulation.final / sign.simulation.final
         text = f"condition number {condition:g}: simulated SGD / signSGD final risk against predicted"
         claims.append(near(text, seen, ratio, rtol=3 * size.tolerance))
-    numbers = curve_rows([c for pair in pairs.values() for c in pair.curves])
+    numbers = curve_rows([c for pair in every for c in pair.curves])
     return Findings([*claims, *_momentary()], numbers, lambda: draw(pairs, size))
-
-
-def _best(problem: LeastSquares, optimizer: str, condition: float, size: Size, seed: int) -> Pair:
-    lr = best_lr(problem, optimizer, horizon=size.horizon).lr
-    label = f"{NAMES[optimizer]}, condition number {condition:g}, best lr {lr:.3g}"
-    return run_pair(label, problem, optimizer, lr=lr, horizon=size.horizon, num_runs=size.num_runs, seed=seed)
 
 
 @equation("xiao2024", "best momentary descent on isotropic data (K = I)")
@@ -134,7 +129,7 @@ def _momentary() -> list[Claim]:
     return claims
 
 
-def draw(pairs: dict[tuple[float, str], Pair], size: Size) -> "Picture":
+def draw(pairs: dict[float, dict[str, Pair]], size: Size) -> "Picture":
     """One panel per condition number, then the momentary comparison."""
     caption = (
         f"Lines: prediction. Markers, bands: mean and central 80% of {size.num_runs} runs, d = {size.dim}, Gaussian "
@@ -142,11 +137,7 @@ def draw(pairs: dict[tuple[float, str], Pair], size: Size) -> "Picture":
     )
     picture, axes = panels(len(CONDITIONS) + 1, caption=caption, width=4.4)
     for ax, condition in zip(axes, CONDITIONS, strict=False):
-        for index, optimizer in enumerate(NAMES):
-            pair = pairs[condition, optimizer]
-            label = f"{NAMES[optimizer]}, lr {pair.prediction.lr:.3g}"
-            draw_pair(ax, pair.prediction, pair.simulation, label=label, index=index)
-        finish_curves(ax, pairs[condition, "sgd"].prediction, title=f"condition number {condition:g}")
+        draw_rivals(ax, pairs[condition], title=f"condition number {condition:g}")
     risks = np.geomspace(1e-3, 1e2, 200)
     for index, (name, law) in enumerate(UNIT.items()):
         sign, sgd = best_descents(law, risks)

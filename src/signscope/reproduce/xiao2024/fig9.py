@@ -16,6 +16,7 @@ from signscope.problems import LeastSquares, gaussian_problem, rotated, two_leve
 from signscope.reproduce.claims import Claim, Rows, at_most, near
 from signscope.reproduce.drawing import legend, look, panels
 from signscope.reproduce.experiment import Experiment, Findings
+from signscope.reproduce.xiao2024.rivals import preconditioned_eigvals
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
@@ -93,12 +94,7 @@ def signsgd_bound(problem: LeastSquares, lr: float, risk: float) -> float:
         risk: Limit risk at that rate.
     """
     assert isinstance(problem.noise, Gaussian)
-    root = problem.cov.diagonal().sqrt()
-    if problem.cov.is_diagonal:
-        smallest = float(root.min())
-    else:
-        half = root.rsqrt()
-        smallest = float(torch.linalg.eigvalsh(problem.cov.dense() * torch.outer(half, half))[0])
+    smallest = float(preconditioned_eigvals(problem)[0])
     slope = float(problem.noise.phi(torch.tensor(risk, dtype=torch.float64)))
     return lr * slope * smallest * (2 - risk / (risk + 0.5 * STD**2))
 

@@ -19,7 +19,6 @@ from signscope.reproduce.report import Report, prepare, write
 if TYPE_CHECKING:
     import pandas as pd
 
-FEATURES = {"cifar10": "tanh:400", "imdb": "tanh:50:0.3"}
 SMALL = {"cifar10": "tanh:40", "imdb": "tanh:20:0.3"}
 
 
@@ -140,7 +139,7 @@ def real_problem(place: str, *, seed: int, is_small: bool = False) -> LeastSquar
     rows, labels, _ = named_data(place)
     if is_small:
         rows, labels = rows[:4_000], labels[:4_000]
-    features = features_from_text(torch.from_numpy(rows), (SMALL if is_small else FEATURES)[kind], seed=seed)
+    features = features_from_text(torch.from_numpy(rows), SMALL[kind] if is_small else NAMED[kind].features, seed=seed)
     del rows
     problem = LeastSquares.from_data(features, labels, noise="gaussian")
     if kind == "cifar10":

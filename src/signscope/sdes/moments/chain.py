@@ -7,6 +7,7 @@ from torch import Tensor
 
 from signscope._core import checks
 from signscope._core.equations import equation
+from signscope.noise.special import normal_cdf
 
 UpProbability = Callable[[Tensor], Tensor]
 """P(step goes up) at positions (n,): F(-f'(x)) for noise with distribution function F."""
@@ -14,7 +15,7 @@ UpProbability = Callable[[Tensor], Tensor]
 
 def gaussian_up(curvature: float, std: float) -> UpProbability:
     """That of f = h x^2 / 2 under Gaussian noise."""
-    return lambda x: torch.special.ndtr(-curvature * x / std)
+    return lambda x: normal_cdf(-curvature * x / std)
 
 
 @equation("signscope", "law of signSGD on the lattice start + lr Z")
@@ -67,7 +68,8 @@ def chain_stationary(up: UpProbability, *, lr: float, reach: float, offset: floa
         offset: A point of the lattice.
 
     Returns:
-        Positions and probabilities.
+        Positions and probabilities. Where a step down is all but impossible (far on the left) they are small and
+        inaccurate, 1 - P(up) being lost to rounding.
     """
     half = int(reach / lr) + 1
     x = offset + lr * torch.arange(-half, half + 1, dtype=torch.float64)

@@ -11,6 +11,7 @@ from signscope._version import __version__
 from signscope.curves import Curve
 from signscope.integrate.ensemble import Ensemble
 from signscope.integrate.run_arguments import RunArguments, run_arguments
+from signscope.noise.special import normal_cdf
 from signscope.problems.landscapes import Quadratic
 from signscope.problems.oracle_noise import GaussianNoise, LawNoise
 from signscope.sdes.moments.adaptive import Averaged, adaptive_moments
@@ -138,7 +139,7 @@ def _from_chain(args: RunArguments) -> Ensemble:
         grad = args.loss.grad(x[:, None])
         if isinstance(noise, LawNoise):
             return noise.cdf(-grad, 0.0)[:, 0]
-        return torch.special.ndtr(-grad / noise.effective_std(x[:, None], 0.0))[:, 0]
+        return normal_cdf(-grad / noise.effective_std(x[:, None], 0.0))[:, 0]
 
     wanted = set(args.steps)
     rows: list[Tensor] = []
