@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from signscope import bounds
 from signscope._core.errors import InvalidInput
-from signscope.bounds import Constants
+from signscope.bounds import Constants, sgd_lower_at
+from signscope.bounds.instances import Quadratic, follow, hard_signsgd
 
 PROBLEM = Constants(initial_gap=104.5, smoothness=99.2, noise_l1=128.0, sample_smoothness=104.2)
 GRID = np.geomspace(0.05, 20, 41)
@@ -95,6 +96,20 @@ def test_the_error_terms_bound_the_exact_recursions():
         assert mean <= bracket <= 3 * mean
 
 
+def test_the_bound_of_signum_by_hand_and_against_its_exact_recursion():
+    known = Constants(2.0, 3.0, 5.0)
+    by_hand = 2 / 0.4 + 0.1 * 3 / 2 + 2 * (5 / (3 * 0.5 * 4) + 5 / math.sqrt(3) + 0.1 * 3)
+    assert bounds.signum_bound(known, lr=0.1, beta=0.5, num_steps=4, init_batch=9) == pytest.approx(by_hand, rel=1e-12)
+    steps, lr = 3000, 0.003
+    for beta in (0.02, 0.5, 0.9):  # the root of the variance of the average, plus how far it lags behind
+        square, lag, mean = 5.0**2, 0.0, 0.0
+        for _ in range(steps):
+            mean += (math.sqrt(square) + lag) / steps
+            square, lag = (1 - beta) ** 2 * square + beta**2 * 5.0**2, (1 - beta) * (lag + lr * 3)
+        bound = bounds.signum_bound(known, lr=lr, beta=beta, num_steps=steps)
+        assert mean <= (bound - 2 / (lr * steps) - lr * 3 / 2) / 2 <= 1.1 * mean
+
+
 @pytest.mark.parametrize("period", [1, 2, 16, 64])
 def test_finite_sum_errors_bound_the_exact_recursions(period):
     """In units of M lr: the anchor is at most I away, two consecutive points one apart."""
@@ -130,6 +145,9 @@ def test_gradient_calls_are_counted(name, at_checkpoint, elsewhere):
     plan = getattr(bounds, name)(PROBLEM, num_steps=23, num_components=7, period=5)
     counted = sum((7 + at_checkpoint * (t > 0)) if t % 5 == 0 else elsewhere for t in range(23))
     assert plan.gradient_calls == counted
+    ssvr = bounds.ssvr(PROBLEM, num_steps=4096)
+    assert ssvr.init_batch > 1
+    assert ssvr.gradient_calls == ssvr.init_batch + 2 * 4095
 
 
 @pytest.mark.parametrize("name", sorted(plans()))
@@ -163,7 +181,43 @@ def test_conditions_say_when_the_closed_form_does_not_apply():
     assert quiet.value == pytest.approx(math.sqrt(2 * 99.2 * 104.5 / 100))
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [{"lr": 0.0}, {"lr": -1.0}, {"lr": math.nan}, {"num_steps": 0}, {"batch_size": 0}, {"beta": 0.0}, {"beta": 1.5}],
+    ids=str,
+)
+def test_parameters_of_no_run_are_refused(wrong):
+    known = Constants.separable(1.0, [1.0, 0.5], noise=[1.0, 0.5])
+    name = next(iter(wrong))
+    given_ = {"lr": 0.1, "num_steps": 10}
+    makes = [bounds.signum_bound, bounds.ssvr_bound]
+    if name == "beta":
+        given_["beta"] = 0.1
+    else:
+        makes = [bounds.signsgd_bound, bounds.sgd_bound, bounds.sgd_separable_bound, bounds.muon_bound, sgd_lower_at]
+        makes += [bounds.signsgd_symmetric_bound] if name != "batch_size" else []
+    for make in makes:
+        with pytest.raises(InvalidInput, match=f"`{name}`"):
+            make(known, **{**given_, **wrong})
+    with pytest.raises(InvalidInput, match=f"`{name}`"):
+        follow(Quadratic([1.0], start=[1.0]), "ssvr", **{**given_, **wrong})
+
+
+@pytest.mark.parametrize("wrong", [{"noise_l1": 1e200}, {"initial_gap": 1e-300}, {"smoothness": 1e100}])
+def test_constants_whose_powers_are_no_floats_are_refused(wrong):
+    with pytest.raises(InvalidInput, match="another unit"):
+        Constants(**{"initial_gap": 1.0, "smoothness": 1.0, "noise_l1": 1.0, **wrong})
+    for question in ({"num_calls": 10**400}, {"target": 1e-300}):
+        with pytest.raises(InvalidInput, match=next(iter(question))):
+            bounds.compare_bounds(PROBLEM, **question)
+    assert bounds.ssvr(replace(PROBLEM, noise_l1=1e-250), num_steps=10).beta == 1.0
+
+
 def test_bad_input_is_refused():
+    with pytest.raises(InvalidInput, match="singular_range"):
+        bounds.muon(PROBLEM, num_calls=10, singular_range=(1.0,))
+    with pytest.raises(InvalidInput, match="`noise`"):
+        hard_signsgd(PROBLEM, lr=0.1, num_steps=10, noise=[0.0, 0.0])
     with pytest.raises(InvalidInput, match="initial_gap"):
         Constants(0.0, 1.0)
     with pytest.raises(InvalidInput, match="sample_smoothness"):

@@ -43,6 +43,48 @@ def test_the_published_noise_term_without_its_range_exceeds_the_start():
     assert signsgd_lower(known, num_calls=90_000).holds
 
 
+@settings(deadline=None, max_examples=60)
+@given(gap=SCALES, noise=st.floats(-3, 6).map(lambda v: 10**v), dim=st.integers(1, 10**6), calls=st.integers(1, 10**9))
+def test_more_calls_never_have_the_larger_lower_bound(gap, noise, dim, calls):
+    """A problem that stops N calls stops fewer calls as well."""
+    known = Constants(gap, 1.0, noise, dim=dim, noise_l2=noise / dim**0.25)
+    for lower in (signsgd_lower, sgd_lower):
+        for later in (calls + 1, 3 * calls, 1000 * calls):
+            assert lower(known, num_calls=later).value <= lower(known, num_calls=calls).value * (1 + 1e-12)
+
+
+def test_few_calls_in_loud_noise_against_the_instances():
+    """Below the range of the noise term its end holds: least over step and batch of the exact instances."""
+    loud = Constants(1.0, 1.0, 300.0, dim=1000, noise_l2=100.0)
+    rates = np.geomspace(0.001, 10, 20)
+    least = min(
+        hard_signsgd(loud, lr=float(lr), num_steps=200 // b, batch_size=b).stated for b in (1, 10) for lr in rates
+    )
+    assert signsgd_lower(loud, num_calls=200).value == pytest.approx(0.49)
+    assert least > 0.49
+    least = min(max(sgd_lower_at(loud, lr=lr, num_steps=200 // b, batch_size=b)) for b in (1, 10) for lr in rates / 100)
+    assert sgd_lower(loud, num_calls=200).value == pytest.approx(1.0)
+    assert least > 1.0
+
+
+def test_the_calls_of_a_lower_bound_are_the_last_ones_above_the_target():
+    rows = bounds.compare_bounds(Constants(1.0, 1.0, 300.0), target=0.3).rows
+    calls = next(row.calls for row in rows if (row.name, row.kind) == ("signsgd", "lower"))
+    assert calls == pytest.approx(0.49**4 * 300**2 / 0.3**4, rel=1e-5)
+
+
+def test_lower_bounds_say_where_the_curvature_is_not_free():
+    """L_2 far below L: SGD's upper bound for it is below the lower bound of the class, whose problems have L_2 = L."""
+    known = Constants(1.0, 1.0, 0.0, dim=1000, smoothness_l2=0.001)
+    lower = sgd_lower(known, num_calls=10_000)
+    assert bounds.sgd(known, num_calls=10_000).value < lower.value
+    assert "free curvature" in [c.name for c in lower.conditions]
+    for separable in (signsgd_lower, sgd_lower):
+        found = separable(Constants.separable(1.0, [1.0, 0.5]), num_calls=9)
+        assert "free curvature" in [c.name for c in found.conditions]
+    assert "free curvature" not in [c.name for c in sgd_lower(Constants(1.0, 1.0, dim=10), num_calls=9).conditions]
+
+
 @pytest.mark.parametrize(("calls", "printed"), [(100, 0.859), (1000, 0.899)])
 def test_the_best_step_and_batch_of_signsgd_on_its_hard_instance(calls, printed):
     """Minimax over step and batch of the exact instance, in units of (sigma^2 L Delta/N)^(1/4)."""
@@ -105,3 +147,5 @@ def test_ratios():
             bounds.speedup_range(wrong)
     with pytest.raises(InvalidInput, match="above 0"):
         bounds.aligned_ratio([0.0], [1.0])
+    with pytest.raises(InvalidInput, match="1 at most"):
+        bounds.noiseless_ratio(Constants(1.0, 1.0, dim=10, smoothness_l2=0.5), gradient_density=2.0)

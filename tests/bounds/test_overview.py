@@ -71,6 +71,8 @@ def test_one_question_at_a_time():
     for wrong in ({}, {"num_calls": 3, "target": 0.1}):
         with pytest.raises(InvalidInput, match="either"):
             compare_bounds(FULL, **wrong)
+    with pytest.raises(InvalidInput, match="`num_components`"):
+        compare_bounds(FULL, num_calls=100, num_components=0)  # not a row that says so
 
 
 def test_bounds_without_instances_load_neither_torch_nor_scipy():

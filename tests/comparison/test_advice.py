@@ -88,6 +88,34 @@ def test_in_phase_one_the_noise_does_not_matter():
     assert advise(steep, flat).noiseless_ratio == pytest.approx(64 / 1.063, rel=1e-4)
 
 
+def test_each_phase_is_judged_by_its_own_ratio():
+    """Ratios under noise and without it on opposite sides of 4, in every phase."""
+    noise, curved = reports(SPARSE, SPARSE**2 / 100, signal=0.0)
+
+    def verdict(phase, *, grad_density=1.0, maximum=None, **changes):
+        phases = type(noise.phases)(*(float(number == phase) for number in (1, 2, 3)))
+        overall = dataclasses.replace(noise.overall, phases=phases, grad_density=grad_density, **changes)
+        given = curved if maximum is None else dataclasses.replace(curved, maximum=maximum, crossfit=math.nan)
+        return advise(dataclasses.replace(noise, overall=overall), given).verdict
+
+    sharp, wide = curved.dim * curved.largest_eigenvalue / 64, curved.dim * curved.largest_eigenvalue
+    assert verdict(3, maximum=wide) == "advantage expected"  # 64 under noise; without it 1
+    assert verdict(1, maximum=wide) == "no advantage expected"
+    assert verdict(2, maximum=wide) == "undecided"
+    assert [verdict(phase, maximum=sharp) for phase in (1, 2, 3)] == ["advantage expected"] * 3
+    assert verdict(1, maximum=sharp, grad_density=0.05) == "no advantage expected"  # 64 for an even gradient, here 3.2
+    assert verdict(2, maximum=sharp, grad_density=0.05) == "undecided"
+
+
+def test_without_smoothness_the_noise_decides_in_phase_three_alone_and_with_its_interval():
+    dense, _ = reports(ONES, ONES, signal=0.0)
+    assert advise(dense).verdict == "no advantage expected"
+    first = dataclasses.replace(dense.overall, phases=type(dense.phases)(1.0, 0.0, 0.0))
+    unsure = dataclasses.replace(dense.overall, density_low=0.2)
+    for overall in (first, unsure):
+        assert advise(dataclasses.replace(dense, overall=overall)).verdict == "undecided"
+
+
 def test_the_rule_warns_when_the_new_batch_leaves_phase_three():
     noise, curved = reports(ONES, 0.4 * ONES, signal=1.0)
     stay, leave = advise(noise, curved, new_batch_size=5), advise(noise, curved, new_batch_size=4096)
@@ -114,6 +142,31 @@ def test_other_reports_and_bad_arguments_are_refused():
     silent = dataclasses.replace(noise.overall, density=math.nan, sigma1=0.0)
     with pytest.raises(InvalidInput, match="no noise"):
         advise(dataclasses.replace(noise, overall=silent))
+
+
+def test_a_mean_gradient_of_zero_leaves_no_accuracy_to_reach():
+    gen = torch.Generator().manual_seed(0)
+    half = [torch.randn(4, 8, generator=gen, dtype=torch.float64) for _ in range(8)]
+    model = Separable(8)
+
+    def loss(m, batch):
+        return 0.5 * ((m.w - 0.01) ** 2).sum() + (batch @ m.w).mean() + 1
+
+    batches = [sign * batch for batch in half for sign in (1, -1)]
+    noise = gradient_noise(model, loss, batches, num_batches=16)
+    noise = dataclasses.replace(noise, overall=dataclasses.replace(noise.overall, grad_l1=0.0))
+    curved = smoothness(model, loss, batches, num_probes=2, num_restarts=1)
+    advice = advise(noise, curved)
+    assert math.isnan(advice.calls.sign)
+    assert "Bounds on gradients until" not in advice.text
+    with pytest.raises(InvalidInput, match="`accuracy`"):
+        advise(noise, curved, accuracy=1e-200)
+
+
+@pytest.mark.parametrize("wrong", [{"momentum": 1.0}, {"momentum": 1.5}, {"sigma1": 0.0}, {"batch_size": -1.0}])
+def test_rates_that_do_not_exist_are_refused(wrong):
+    with pytest.raises(InvalidInput, match=f"`{next(iter(wrong))}`"):
+        matching_lr(0.1, **{"sigma1": 1.0, "sigma2": 1.0, "batch_size": 4.0, **wrong})
 
 
 def test_bounds_on_calls_need_a_gap_above_zero():

@@ -72,6 +72,7 @@ def test_a_report_is_read_at_the_batch_of_the_run():
     small = rescale("signsgd", lr=1e-3, batch_size=16, to_batch_size=64, signal_to_noise=Report(0.4))
     assert small.regime.ratio == pytest.approx(0.1, rel=0.3)
     assert small.regime.status == "inside"
+    assert small.regime.resolution == pytest.approx(0.01 / 4)  # a sixteenth of the batch of 256
 
 
 @pytest.mark.parametrize("optimizer", ["signsgd", "adam"])
@@ -169,6 +170,9 @@ def test_two_rules_for_signum():
     root = rescale("signum", lr=1e-3, momentum=0.99, batch_size=32, to_batch_size=128, signal_to_noise=0.1)
     assert (root.lr, root.momentum) == pytest.approx((2e-3, 0.99))
     assert root.regime.status == "outside"  # the average is 14 times quieter than a batch
+    quiet = math.sqrt(1.99 / 0.01 / 2)
+    per_sample = math.erf(0.2 * quiet) / math.erf(0.1 * quiet) / 2  # twice the rate for four times the samples
+    assert root.speed == pytest.approx(per_sample)
 
 
 @pytest.mark.parametrize(
@@ -191,6 +195,8 @@ def test_two_rules_for_signum():
         (lambda: translate("adam", to="signsgd", lr=0.1, at="speed"), "`at`"),
         (lambda: translate("sgd", to="adam", lr=0.1, noise=True), "`noise`"),
         (lambda: translate("adam", to="signsgd", lr=0.1, noise=math.nan), "`noise`"),
+        (lambda: translate("adam", to="signsgd", lr=0.1, batch_size=-5.0), "`batch_size`"),
+        (lambda: translate("adam", to="signsgd", lr=0.1, batch_size=-5.0, signal_to_noise=Report(0.1)), "`batch_size`"),
         (lambda: rescale("signum, memory kept", lr=1, batch_size=1, to_batch_size=2), "`keep_memory`"),
     ],
 )

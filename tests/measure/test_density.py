@@ -79,6 +79,25 @@ def test_correction_helps_and_rare_coordinates_stay_low():
     assert estimate(noise_rows("active 1%", 32, gen))[2].density < 0.5 * TRUE
 
 
+def test_the_jackknife_on_groups_of_unequal_size_by_hand():
+    """Groups of 3, 3, 2, 2 rows: pseudo-values by deleting rows, typed from Busing, Meijer and van der Leeden."""
+    rows = noise_rows("gaussian", 10, torch.Generator().manual_seed(4))[:, :500]
+    found = estimate(rows)[2]
+
+    def statistics(kept):
+        std = kept.std(0)
+        return float(std.sum()), float(std.sum() ** 2 / (500 * (std**2).sum()))
+
+    whole = statistics(rows)
+    left = [(10 / len(rows[g::4]), statistics(rows[torch.arange(10) % 4 != g])) for g in range(4)]
+    centres = [4 * whole[i] - sum((1 - 1 / h) * part[i] for h, part in left) for i in (0, 1)]
+    pseudo = [(h, h * whole[1] - (h - 1) * part[1]) for h, part in left]
+    stderr = math.sqrt(sum((value - centres[1]) ** 2 / (h - 1) for h, value in pseudo) / 4)
+    assert found.sigma1 == pytest.approx(centres[0], rel=1e-10)
+    assert found.density - found.low == pytest.approx(3.182446 * stderr, rel=1e-6)  # t with 3 degrees of freedom
+    assert found.density == pytest.approx(centres[0] ** 2 / (500 * float(rows.var(0).sum())), rel=1e-10)
+
+
 def test_c4_table():
     table = {2: 0.6366, 3: 0.7854, 4: 0.8488, 8: 0.9313, 16: 0.9672, 32: 0.9840, 64: 0.9921, 128: 0.9961}
     assert {n: round(c4(n) ** 2, 4) for n in table} == table

@@ -26,13 +26,19 @@ def by_hand(rows, weights):
 
 def test_sums_equal_those_of_a_plain_loop(vector, rows_loss):
     sigma = torch.linspace(0.1, 2, 50, dtype=torch.float64)
-    batches = gaussian_batches(sigma, 12, 4, mean=0.5)
+    batches = gaussian_batches(sigma, 12, 4, mean=0.2)
     report = gradient_noise(vector(50, dtype=torch.float64), rows_loss, batches, num_batches=12)
     mean, var = by_hand(torch.stack([b.mean(0) for b in batches]), [4.0] * 12)
     whole = report.overall
     assert whole.sigma2 == pytest.approx(float(var.sum().sqrt()), rel=1e-12)
     assert whole.sigma1_raw == pytest.approx(float(var.sqrt().sum()), rel=1e-12)
     assert whole.grad_l1 == pytest.approx(float(mean.abs().sum()), rel=1e-12)
+    means = torch.stack([b.mean(0) for b in batches])
+    cross = sum(
+        float((torch.sign(means[torch.arange(12) % 4 != g].mean(0)) * means[g::4].mean(0)).sum()) for g in range(4)
+    )
+    assert whole.grad_l1_low == pytest.approx(cross / 4, rel=1e-12)
+    assert whole.grad_l1_low < whole.grad_l1
     signal = float((mean**2).sum() - var.sum() / 48)
     assert whole.grad_l2 == pytest.approx(signal**0.5, rel=1e-12)
     assert whole.noise_scale == pytest.approx(float(var.sum()) / signal, rel=1e-12)
@@ -167,7 +173,15 @@ def test_bad_models_and_losses(net, cut, spoil, message):
 
 @pytest.mark.parametrize(
     "option",
-    [{"num_batches": 0}, {"mode": "test"}, {"samples": "all"}, {"loss_scale": 0}, {"chunk": 0}, {"num_tracked": -1}],
+    [
+        {"num_batches": 0},
+        {"mode": "test"},
+        {"samples": "all"},
+        {"loss_scale": 0},
+        {"chunk": 0},
+        {"num_tracked": -1},
+        {"seed": -1},
+    ],
 )
 def test_bad_options(net, cut, option):
     model, x, y = net
@@ -207,6 +221,32 @@ def test_nothing_is_disturbed(mode):
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
 
 
+class Counting(nn.Module):
+    """Buffers of the two kinds: written in place, and put in anew; in either mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.ones(4))
+        self.register_buffer("calls", torch.zeros(()))
+        self.register_buffer("mean", torch.zeros(4))
+
+    def forward(self, x):
+        self.calls += 1
+        self.mean = 0.9 * self.mean + 0.1 * x.mean(0)
+        return x @ self.w
+
+
+@pytest.mark.parametrize("mode", ["eval", "train"])
+def test_buffers_are_put_back_however_they_were_written(mode):
+    model = Counting()
+    data = [torch.randn(4, 4, generator=torch.Generator().manual_seed(k)) for k in range(8)]
+    kept = model.mean
+    gradient_noise(model, lambda m, b: m(b).mean(), data, num_batches=8, mode=mode)
+    assert model.mean is kept
+    assert not bool(model.mean.any())
+    assert float(model.calls) == 0
+
+
 def test_mixed_precision(net, cut):
     model, x, y = net
     model, x = model.float(), x.float()
@@ -243,6 +283,57 @@ def test_a_loss_scale_is_divided_out_once_where_parameters_are_added():
     assert scaled.sigma1 == pytest.approx(plain.sigma1, rel=1e-5)
 
 
+def test_a_loss_scale_serves_samples_too(vector):
+    """Gradients near 2^-26 are lost in float16, unless the loss is scaled."""
+    batches = [(b / 64).half() for b in gaussian_batches(torch.ones(40), 16, 4)]
+
+    def loss(model, batch):
+        return (batch @ model.w).mean() * 2.0**-20
+
+    def sigma2(**options):
+        model = vector(40, dtype=torch.float16)
+        return gradient_noise(model, loss, batches, num_batches=16, samples="each", **options).sigma2
+
+    true = 2.0**-20 * float(torch.cat(batches).float().var(0).sum().sqrt())
+    assert sigma2(loss_scale=4096.0) == pytest.approx(true, rel=0.01)
+    assert abs(sigma2() / true - 1) > 0.1  # teeth
+
+
+def test_samples_that_are_not_finite_are_left_out_by_chunks(vector):
+    """The root of |w_0| has no derivative at 0: rows that begin with 7 have a finite loss and no finite gradient."""
+    batches = gaussian_batches(torch.ones(3), 16, 4)
+    batches[2][:, 0] = 7.0
+    batches[5][1, 0] = 7.0
+
+    def loss(model, batch):
+        bad = (batch[:, 0] == 7).to(batch)
+        return (batch @ model.w + (model.w[0].abs() * bad + 1 - bad).sqrt()).mean()
+
+    whole = gradient_noise(vector(3), loss, batches, num_batches=16, samples="each")
+    assert (whole.num_batches, whole.num_refused, whole.num_gradients) == (14, 2, 56)
+    fine = gradient_noise(vector(3), loss, batches, num_batches=16, samples="each", chunk=1)
+    assert (fine.num_batches, fine.num_refused, fine.num_gradients) == (15, 2, 59)
+    assert fine.first_refused == "w"
+    kept = torch.cat(batches)
+    kept = kept[kept[:, 0] != 7].double()
+    assert fine.overall.sigma2**2 == pytest.approx(float(kept.var(0).sum()), rel=1e-5)
+
+
+def test_cancelled_gradients_are_not_one_gradient(vector, rows_loss):
+    batches = gaussian_batches(torch.ones(3), 16, 2)
+    for k, batch in enumerate(batches):
+        batch[:, 0] = {0: 1.0, 4: -1.0}.get(k, 0.0)  # twice, in one group, with mean 0
+        batch[:, 1] = 1.0 if k == 1 else 0.0
+    whole = gradient_noise(vector(3), rows_loss, batches, num_batches=16).overall
+    assert (whole.never_seen, whole.seen_once) == (0, 1)
+
+
+def test_a_gradient_of_zero_is_said_to_be_zero(vector, rows_loss):
+    text = str(gradient_noise(vector(3), rows_loss, [torch.zeros(2, 3)] * 8, num_batches=8))
+    assert "the mean over the batches is zero" in text
+    assert "nan%" not in text
+
+
 def test_memory_is_what_is_stated(vector, rows_loss, net, cut):
     report = gradient_noise(vector(1000), rows_loss, gaussian_batches(torch.ones(1000), 8, 1), num_batches=8)
     assert report.bytes_per_parameter == 32
@@ -255,6 +346,17 @@ def test_vmap_that_fails_says_what_to_use():
     data = [torch.randn(4, 3, generator=torch.Generator().manual_seed(k)) for k in range(8)]
     with pytest.raises(Unsupported, match="samples='batches'"):
         gradient_noise(model, lambda m, b: m(b).mean(), data, num_batches=8, samples="each", mode="train")
+
+
+def test_batches_that_cannot_be_cut_say_what_to_use(vector):
+    batches = [(torch.ones(4, 3), torch.tensor(2.0))] * 8
+    with pytest.raises(Unsupported, match="samples='batches'"):
+        gradient_noise(vector(3), lambda m, b: (b[0] @ m.w).mean() * b[1], batches, num_batches=8, samples="each")
+
+
+def test_complex_parameters_are_refused(vector):
+    with pytest.raises(Unsupported, match="parameter w is complex"):
+        gradient_noise(vector(3, dtype=torch.complex64), lambda m, b: (b @ m.w).abs().mean(), [torch.ones(2, 3)])
 
 
 def test_invariances(net, cut):
@@ -278,6 +380,10 @@ def test_saved_and_read_again(net, cut, tmp_path):
         SmoothnessReport.load(tmp_path / "noise.json")
     with pytest.raises(InvalidInput, match="is not a saved NoiseReport"):
         NoiseReport.load(tmp_path / "none.json")
+    for content in ("[]", "3", '{"layers": 3}', '{"overall": null}'):
+        (tmp_path / "odd.json").write_text(f'{{"kind": "NoiseReport", "content": {content}}}', encoding="utf-8")
+        with pytest.raises(InvalidInput, match="is not a saved NoiseReport"):
+            NoiseReport.load(tmp_path / "odd.json")
     frame = report.to_frame()
     assert list(frame["name"]) == [*(layer.name for layer in report.layers), "overall"]
     assert frame["sigma1"].iloc[-1] == report.sigma1

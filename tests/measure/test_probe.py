@@ -1,7 +1,12 @@
 """`Probe`: samples of a training run that is not changed by them."""
 
+import copy
+import itertools
 import json
+import math
+import random
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -27,8 +32,6 @@ def trained(net, probe=None, steps=6):
 
 
 def test_the_run_is_not_changed(net, cut):
-    import copy
-
     model, x, y = net
     loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch_size=32, shuffle=True)
     twin = (copy.deepcopy(model), x, y)
@@ -38,6 +41,52 @@ def test_the_run_is_not_changed(net, cut):
         torch.random.manual_seed(0)
         probed = trained(net, Probe(model, CRITERION, loader, every=2, num_batches=8, smoothness_options=FEW))
     assert all(torch.equal(a, b) for a, b in zip(plain, probed, strict=True))
+
+
+class Jittered(torch.utils.data.TensorDataset):
+    """Rows with noise from numpy and from Python's own generator, as augmentation often draws it."""
+
+    def __getitem__(self, index):
+        x, y = super().__getitem__(index)
+        return x + float(np.random.standard_normal()) + random.random(), y  # noqa: NPY002
+
+
+@pytest.mark.parametrize("kind", ["generator", "augmentation"])
+def test_the_run_is_not_changed_through_the_loader_they_share(net, kind):
+    """A generator of the loader's own, or rows that draw from numpy and from Python."""
+    model, x, y = net
+    start, ends = copy.deepcopy(model.state_dict()), []
+    before = np.random.get_state(), random.getstate()  # noqa: NPY002
+    for every in (None, 3):
+        np.random.seed(0)  # noqa: NPY002
+        random.seed(0)
+        model.load_state_dict(start)
+        own = {"generator": torch.Generator().manual_seed(1), "shuffle": True} if kind == "generator" else {}
+        rows = torch.utils.data.TensorDataset if kind == "generator" else Jittered
+        loader = torch.utils.data.DataLoader(rows(x[:64], y[:64]), batch_size=8, **own)
+        probe = None if every is None else Probe(model, CRITERION, loader, every=every, num_batches=8)
+        opt = torch.optim.SGD(model.parameters(), lr=0.1)
+        for step, (a, b) in enumerate(itertools.chain(loader, loader)):
+            opt.zero_grad()
+            CRITERION(model(a), b).backward()
+            opt.step()
+            if probe is not None:
+                probe(step)
+        ends.append([p.detach().clone() for p in model.parameters()])
+    np.random.set_state(before[0])  # noqa: NPY002
+    random.setstate(before[1])
+    assert all(torch.equal(a, b) for a, b in zip(*ends, strict=True))
+
+
+def test_layers_may_be_frozen_and_released_during_the_run(net, cut):
+    model, x, y = net
+    probe = Probe(model, CRITERION, cut(x, y, 32), every=1, num_batches=8)
+    probe(1)
+    model[0].requires_grad_(False)
+    assert math.isnan(probe(2)["path_smoothness"])
+    with torch.no_grad():
+        model[2].weight += 0.1
+    assert probe(3)["path_smoothness"] > 0
 
 
 FEW = {"num_batches": 2, "num_restarts": 1, "num_lanczos": 4, "num_probes": 2}
@@ -57,6 +106,7 @@ def test_samples_files_and_continuation(net, cut, tmp_path):
     assert set(content[0]["layers"]) == {"0.weight", "0.bias", "2.weight", "2.bias"}
     assert content[0]["path_smoothness"] == "nan"
     assert content[-1]["smoothness_maximum"] > 0
+    assert probe.smoothness.num_batches == FEW["num_batches"]
     assert probe.report.density == probe.records[-1]["density"]
     with pytest.raises(InvalidInput, match="already holds samples"):
         Probe(model, CRITERION, cut(x, y, 32), folder=tmp_path)

@@ -79,6 +79,15 @@ def test_asymmetry_is_zero_for_symmetric_noise_and_right_for_the_exponential():
     assert shape_of(torch.sign(rows(n=256, k=2000)) * rows(n=256, k=2000) ** 4).asymmetry == 0  # heavy, but symmetric
 
 
+@pytest.mark.parametrize("k", [1, 3])
+def test_few_coordinates_are_not_called_asymmetric_by_chance(k):
+    """Their scatter says nothing; with enough gradients an exponential is still told."""
+    chance = [shape_of(rows(k=k, seed=seed)).asymmetry for seed in range(60)]
+    assert max(chance) == 0
+    skew = shape_of(-torch.log(torch.special.ndtr(rows(n=4096, k=k))))
+    assert skew.asymmetry == pytest.approx(1 - 2 / math.e, abs=0.06)
+
+
 def test_scale_and_shift_leave_the_shape_alone():
     one, other = shape_of(rows(k=500)), shape_of(1e4 + 1e-3 * rows(k=500))
     assert other.kurtosis == pytest.approx(one.kurtosis, abs=1e-4)

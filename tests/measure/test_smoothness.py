@@ -1,6 +1,7 @@
 """`smoothness` on quadratics whose constants are known, on a network against curvlinops, and its limits."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -133,6 +134,23 @@ def test_crossfitting_takes_out_the_noise_of_the_maximum():
     assert alone.linf == alone.maximum
 
 
+def test_batches_weigh_by_their_rows():
+    """Hessian and gradient of batch k by hand: rows r_k, curvatures c_k, sign vectors found on batches 0, 2, 4."""
+    sizes, gen = [1, 2, 5, 3, 4, 6], torch.Generator().manual_seed(0)
+    curves = [torch.rand(3, generator=gen, dtype=torch.float64) for _ in sizes]
+    batches = [torch.cat([c[None], torch.zeros(n - 1, 3).double()]) for c, n in zip(curves, sizes, strict=True)]
+    model, _ = quadratic(torch.eye(3, dtype=torch.float64))
+    found = smoothness(model, lambda m, b: 0.5 * (b[0] * m.w**2).sum(), batches, num_batches=6, num_restarts=1)
+    mean = sum(n * c for n, c in zip(sizes, curves, strict=True)) / 21
+    assert (found.grad_l1, found.trace) == pytest.approx([float(mean.sum())] * 2)
+    assert found.loss == pytest.approx(0.5 * float(mean.sum()))
+    share = np.array(sizes[1::2]) / 11
+    traces = np.array([float(c.sum()) for c in curves[1::2]])
+    assert found.crossfit == pytest.approx(float(share @ traces))
+    spread = (share**2 * (traces - share @ traces) ** 2).sum() * 3 / 2
+    assert found.crossfit_stderr == pytest.approx(math.sqrt(spread))
+
+
 @pytest.mark.slow  # the import of curvlinops takes seconds
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 def test_a_network_against_curvlinops(net, cut):
@@ -194,6 +212,9 @@ def test_the_diagonal_says_whether_its_entries_can_be_used():
         return hutchinson(lambda v: matrix @ v, lambda k: signs[k], num_probes=num_probes, sizes=[50, 150])
 
     clean, dirty = estimate(0.0, 3), estimate(2.0, 32)
+    off = 2.0 * (noise + noise.T).fill_diagonal_(0)  # the variance of s'Hs is 2 |off-diagonal|^2
+    assert dirty.trace_stderr == pytest.approx(math.sqrt(2 / 32) * float(off.norm()), rel=0.5)
+    assert clean.trace_stderr == pytest.approx(0, abs=1e-9)
     torch.testing.assert_close(clean.mean, diagonal)
     assert clean.reliability == pytest.approx(1)
     assert clean.sum_abs_by_layer == pytest.approx((float(diagonal[:50].sum()), float(diagonal[50:].sum())))
@@ -223,8 +244,46 @@ def test_float32_hides_the_bregman_form_and_says_so():
     assert found.direction.bregman_product == pytest.approx(4)
 
 
+def test_the_bregman_form_counts_the_moves_as_they_were_rounded():
+    """Next to 20000 float32 moves by 1/512 where 1/1000 was asked for; elsewhere by 1/1000."""
+    curves = torch.tensor([1e-3, 1.0])
+    model = nn.Module()
+    model.w = nn.Parameter(torch.tensor([2e4, 0.0]))
+    centre = torch.tensor([2e4 + 1, -0.01])
+    found = smoothness(
+        model, lambda m, b: 0.5 * (curves * (m.w - centre) ** 2).sum(), [torch.zeros(2, 1)] * 2, num_batches=2
+    ).direction
+    assert found.step == pytest.approx(1 / 512)
+    moves = [1 / 512, 1e-3]
+    assert found.bregman == pytest.approx((1e-3 * moves[0] ** 2 + moves[1] ** 2) / moves[0] ** 2, rel=0.03)
+
+
+def test_autocast_hides_the_bregman_form_and_says_so(net, cut):
+    model, x, y = net
+    given = {"num_batches": 2, "num_restarts": 1, "num_iterations": 1, "num_lanczos": 1, "num_probes": 2}
+    batches = cut(x.float(), y, 32)
+    full = smoothness(model.float(), CRITERION, batches, **given).direction
+    half = smoothness(model, CRITERION, batches, autocast=torch.bfloat16, **given).direction
+    assert full.bregman == pytest.approx(full.bregman_product, rel=0.1)
+    assert np.isnan(half.bregman)
+
+
+def test_products_are_at_most_one_more_than_the_moves():
+    hessian, gen, counts = wishart(), torch.Generator().manual_seed(3), []
+    for _ in range(8):
+        taken = []
+        start = torch.sign(torch.randn(12, generator=gen, dtype=torch.float64))
+        climb(lambda v, taken=taken: taken.append(1) or hessian @ v, start, num_iterations=2)
+        counts.append(len(taken))
+    assert max(counts) == 3
+
+
 def test_bad_input(net, cut):
     model, x, y = net
+    with pytest.raises(InvalidInput, match="`loader` must be iterable, got int"):
+        smoothness(model, CRITERION, 3)
+    with pytest.raises(InvalidInput, match="`seed`"):
+        smoothness(model, CRITERION, cut(x, y, 32), seed=-1)
     with pytest.raises(InvalidInput, match="holds no batches"):
         smoothness(model, CRITERION, [])
     with pytest.raises(InvalidInput, match="num_probes"):

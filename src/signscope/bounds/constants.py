@@ -9,6 +9,7 @@ from signscope._core.errors import InvalidInput
 from signscope._core.norms import density_of
 
 _SLACK = 1 + 1e-9  # of sums rounded on the way to a constant
+_LARGEST = 1e60  # and its inverse the smallest that is not noise: bounds multiply four constants
 _OPTIONAL = ("sample_smoothness", "bregman", "noise_l2", "smoothness_l2")
 
 
@@ -31,7 +32,8 @@ class Constants:
         noise_curvature: $\sum_i\sigma_i\sqrt{L_i}$ of a separable f; None where f is not known to be separable.
 
     Raises:
-        InvalidInput: A constant out of range, or two that cannot belong to the same problem.
+        InvalidInput: A constant out of range (1e-60 to 1e60, for noise from 0), or two that cannot belong to the same
+            problem.
     """
 
     initial_gap: float
@@ -54,6 +56,11 @@ class Constants:
                 (checks.non_negative if name == "noise_l2" else checks.positive)("Constants", name, value)
         if self.noise_curvature is not None:
             checks.non_negative("Constants", "noise_curvature", self.noise_curvature)
+        for name in ("initial_gap", "smoothness", "noise_l1", *_OPTIONAL, "noise_curvature"):
+            if getattr(self, name) is not None:
+                moderate(
+                    "Constants", name, getattr(self, name), least=0.0 if name.startswith("noise") else 1 / _LARGEST
+                )
         if self.dim is not None:
             checks.integer("Constants", "dim", self.dim, minimum=1)
         dim = math.inf if self.dim is None else self.dim
@@ -132,6 +139,16 @@ class Constants:
         if self.dim is None or self.smoothness_l2 is None:
             return None
         return self.smoothness / (self.dim * self.smoothness_l2)
+
+
+def moderate(who: str, name: str, value: float, *, least: float = 1 / _LARGEST) -> float:
+    """``value`` as a float whose powers in the bounds are floats too, or `InvalidInput`."""
+    number = checks.finite(who, name, value) if least == 0 else checks.positive(who, name, value)
+    if not least <= number <= _LARGEST:
+        raise InvalidInput(
+            f"{who}: `{name}` must lie between {least:g} and {_LARGEST:g}, got {number:g}; measure in another unit."
+        )
+    return number
 
 
 def _between(name: str, value: float | None, low: float, high: float, words: str) -> None:

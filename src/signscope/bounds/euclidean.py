@@ -6,7 +6,7 @@ from signscope._core import checks
 from signscope._core.equations import equation
 from signscope._core.errors import InvalidInput
 from signscope.bounds.constants import Constants
-from signscope.bounds.plan import Condition, Plan
+from signscope.bounds.plan import Condition, Plan, check_run
 
 FORMULA = "sqrt(d [Delta/(lr T) + lr L_2 sigma_2^2/(2B)] / (1 - lr L_2/2))"
 SEPARABLE = "[sqrt(d Delta/(lr T)) + sqrt(lr/(2B)) sum_i sigma_i sqrt(L_i)] / sqrt(1 - lr L_2/2)"
@@ -29,6 +29,7 @@ def sgd_bound(constants: Constants, *, lr: float, num_steps: int, batch_size: in
     Returns:
         The bound, in the unit of the gradient; infinite where lr is 2/L_2 or more.
     """
+    check_run("sgd_bound", lr=lr, num_steps=num_steps, batch_size=batch_size)
     smooth, noise = _smooth(constants), _noise(constants)
     if not lr * smooth < 2:
         return math.inf
@@ -87,6 +88,7 @@ def sgd_separable_bound(constants: Constants, *, lr: float, num_steps: int, batc
     Returns:
         The bound, in the unit of the gradient; infinite where lr is 2/max L_i or more.
     """
+    check_run("sgd_separable_bound", lr=lr, num_steps=num_steps, batch_size=batch_size)
     smooth, weight = _smooth(constants), _weight(constants)
     if not lr * smooth < 2:
         return math.inf

@@ -6,7 +6,7 @@ from signscope._core import checks
 from signscope._core.equations import equation
 from signscope._core.errors import InvalidInput
 from signscope.bounds.constants import Constants
-from signscope.bounds.plan import Condition, Plan
+from signscope.bounds.plan import Condition, Plan, check_run
 
 FORMULA = "[Delta/(lr T) + lr L* u^2/2 + u |Sigma|_nuc/sqrt(B)] / y_min"
 
@@ -40,6 +40,7 @@ def muon_bound(
     Returns:
         The bound, in the unit of the gradient.
     """
+    check_run("muon_bound", lr=lr, num_steps=num_steps, batch_size=batch_size)
     low, high = _range(singular_range)
     descent = constants.initial_gap / (lr * num_steps) + lr * constants.descent * high**2 / 2
     return (descent + high * constants.noise_l1 / math.sqrt(batch_size)) / low
@@ -86,7 +87,8 @@ def muon(constants: Constants, *, num_calls: int, singular_range: tuple[float, f
 
 
 def _range(singular_range: tuple[float, float]) -> tuple[float, float]:
-    low, high = (checks.positive("muon", "singular_range", v) for v in singular_range)
-    if low > high:
-        raise InvalidInput(f"muon: `singular_range` must be (smallest, largest), got ({low:g}, {high:g}).")
+    given = [checks.positive("muon", "singular_range", v) for v in singular_range]
+    if len(given) != 2 or given[0] > given[1]:
+        raise InvalidInput(f"muon: `singular_range` must be (smallest, largest), got {tuple(given)}.")
+    low, high = given
     return low, high

@@ -5,7 +5,7 @@ import math
 from signscope._core import checks
 from signscope._core.equations import equation
 from signscope.bounds.constants import Constants
-from signscope.bounds.plan import Condition, Plan, drift
+from signscope.bounds.plan import Condition, Plan, check_run, drift
 
 FORMULA = "Delta/(lr T) + lr L/2 + 2 [sigma_1/(sqrt(B_0) beta T) + sqrt(beta/(2-beta)) sigma_1 + lr L (1-beta)/beta]"
 
@@ -27,6 +27,7 @@ def signum_bound(constants: Constants, *, lr: float, beta: float, num_steps: int
     Returns:
         The bound, in the unit of the gradient.
     """
+    check_run("signum_bound", lr=lr, num_steps=num_steps, beta=beta, init_batch=init_batch)
     sigma, smooth = constants.noise_l1, constants.smoothness
     start = sigma / (math.sqrt(init_batch) * beta * num_steps)
     error = start + math.sqrt(beta / (2 - beta)) * sigma + lr * smooth * (1 - beta) / beta

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from signscope._core import checks
 from signscope._core.errors import InvalidInput, Unsupported
-from signscope.bounds.constants import Constants
+from signscope.bounds.constants import Constants, moderate
 from signscope.bounds.euclidean import sgd, sgd_separable
 from signscope.bounds.finite_sum import signsvrg, spider_sign, ssvr_fs
 from signscope.bounds.lower import sgd_lower, signsgd_lower
@@ -131,14 +131,18 @@ def compare_bounds(
         up to which it stays above ``target``.
 
     Raises:
-        InvalidInput: Not exactly one of ``num_calls`` and ``target``.
+        InvalidInput: Not exactly one of ``num_calls`` and ``target``, or a number out of range.
     """
     if (num_calls is None) == (target is None):
         raise InvalidInput("compare_bounds: give either `num_calls` or `target`.")
     if num_calls is not None:
         num_calls = checks.integer("compare_bounds", "num_calls", num_calls, minimum=1)
+        if num_calls > MOST:
+            raise InvalidInput(f"compare_bounds: `num_calls` must be {MOST:.0e} at most.")
     if target is not None:
-        target = checks.positive("compare_bounds", "target", target)
+        target = moderate("compare_bounds", "target", target)
+    if num_components is not None:
+        num_components = checks.integer("compare_bounds", "num_components", num_components, minimum=1)
     rows = tuple(
         _row(name, kind, make, num_calls=num_calls, target=target)
         for name, kind, make in _catalogue(constants, num_components)

@@ -6,8 +6,8 @@ from typing import Literal
 
 from signscope._core import checks
 from signscope._core.equations import equation
-from signscope.bounds.constants import Constants
-from signscope.bounds.plan import Condition, Plan, best_drift_lr, drift
+from signscope.bounds.constants import Constants, moderate
+from signscope.bounds.plan import Condition, Plan, best_drift_lr, check_run, drift
 
 Law = Literal["any", "gaussian"]
 FORMULA = "Delta/(lr T) + lr L/2 + sigma_1/sqrt(B)"
@@ -33,6 +33,7 @@ def signsgd_bound(constants: Constants, *, lr: float, num_steps: int, batch_size
     Returns:
         The bound, in the unit of the gradient.
     """
+    check_run("signsgd_bound", lr=lr, num_steps=num_steps, batch_size=batch_size)
     return drift(constants, lr, num_steps) + _noise(constants, law) / math.sqrt(batch_size)
 
 
@@ -110,7 +111,7 @@ def signsgd_calls(constants: Constants, *, target: float) -> float:
     Returns:
         N, a real number; `signsgd` rounds the batch up and may ask for slightly more.
     """
-    eps = checks.positive("signsgd_calls", "target", target)
+    eps = moderate("signsgd_calls", "target", target)
     product, sigma = constants.descent * constants.initial_gap, constants.noise_l1
     if sigma == 0:
         return 2 * product / eps**2

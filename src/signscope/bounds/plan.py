@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from signscope._core import checks
+from signscope._core.errors import InvalidInput
 from signscope.bounds.constants import Constants
 
 Norm = Literal["l1", "nuclear"]
@@ -91,7 +93,7 @@ class LowerBound:
         method: Name of the rule.
         value: There is a problem in the class with $E\min_t\lVert\nabla f(x_t)\rVert$ at least this.
         num_calls: Per-sample gradients N.
-        conditions: Where the terms of ``value`` come from; a term whose condition is not met is left out.
+        conditions: What the terms of ``value`` rest on; a term that asks for more calls than N has its value at those.
         equation: The formula of ``value``, as text.
         norm: Norm of the gradient that is bounded.
     """
@@ -105,12 +107,24 @@ class LowerBound:
 
     @property
     def holds(self) -> bool:
-        """Whether every term of the formula counts."""
+        """Whether every term has reached its closed form."""
         return all(c.ok is not False for c in self.conditions)
 
     def __str__(self) -> str:
         first = f"{self.method}: on some problem {self.norm} norm of the gradient >= {self.value:.4g}"
         return "\n  ".join([f"{first} after {self.num_calls} calls", self.equation, *(str(c) for c in self.conditions)])
+
+
+def check_run(
+    who: str, *, lr: float, num_steps: int, batch_size: int = 1, beta: float = 1.0, init_batch: int = 1
+) -> None:
+    """Raise unless these can be the parameters of a run."""
+    checks.positive(who, "lr", lr)
+    checks.integer(who, "num_steps", num_steps, minimum=1)
+    checks.integer(who, "batch_size", batch_size, minimum=1)
+    checks.integer(who, "init_batch", init_batch, minimum=1)
+    if not 0 < checks.finite(who, "beta", beta) <= 1:
+        raise InvalidInput(f"{who}: `beta`, the weight of the new sample, must lie in (0, 1], got {beta:g}.")
 
 
 def drift(constants: Constants, lr: float, num_steps: int) -> float:

@@ -100,6 +100,8 @@ def noiseless_ratio(constants: Constants, *, gradient_density: float = 1.0) -> f
         R_0, without unit.
     """
     share = checks.positive("noiseless_ratio", "gradient_density", gradient_density)
+    if share > 1:
+        raise InvalidInput(f"noiseless_ratio: `gradient_density` is 1 at most, got {share:g}.")
     if constants.dim is None or constants.smoothness_l2 is None:
         raise InvalidInput("noiseless_ratio: needs `dim` and `smoothness_l2`.")
     return share * curvature_ratio(constants.dim, l2=constants.smoothness_l2, linf=constants.smoothness)

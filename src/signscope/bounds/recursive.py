@@ -6,7 +6,7 @@ from signscope._core import checks
 from signscope._core.equations import equation
 from signscope._core.errors import InvalidInput
 from signscope.bounds.constants import Constants
-from signscope.bounds.plan import Condition, Plan, drift
+from signscope.bounds.plan import Condition, Plan, check_run, drift
 
 FORMULA = (
     "Delta/(lr T) + lr L/2 + 2 [sigma_1/(sqrt(B_0) beta T) + sqrt(2 beta/(2-beta)) sigma_1"
@@ -33,6 +33,7 @@ def ssvr_bound(constants: Constants, *, lr: float, beta: float, num_steps: int, 
     Returns:
         The bound, in the unit of the gradient.
     """
+    check_run("ssvr_bound", lr=lr, num_steps=num_steps, beta=beta, init_batch=init_batch)
     sigma, rough = constants.noise_l1, constants.mean_squared
     start = sigma / (math.sqrt(init_batch) * beta * num_steps)
     noise = math.sqrt(2 * beta / (2 - beta)) * sigma
@@ -62,7 +63,7 @@ def ssvr(constants: Constants, *, num_steps: int) -> Plan:
     gap, rough, sigma = constants.initial_gap, constants.mean_squared, constants.noise_l1
     if not sigma > 0:
         raise InvalidInput("ssvr: `noise_l1` must be above 0, got 0. Without noise use signsgd_steps: v is exact.")
-    wanted = (rough * gap / (2 * sigma**2 * steps)) ** (2 / 3)
+    wanted = (rough * gap / (2 * steps) / sigma / sigma) ** (2 / 3)  # the square might be 0
     beta = min(1.0, wanted)
     lr, first = sigma * beta / rough, math.ceil(1 / (beta**2 * steps))
     return Plan(

@@ -5,7 +5,7 @@ import math
 from signscope._core import checks
 from signscope._core.equations import equation
 from signscope.bounds.constants import Constants
-from signscope.bounds.plan import Condition, Plan, best_drift_lr, drift
+from signscope.bounds.plan import Condition, Plan, best_drift_lr, check_run, drift
 
 FORMULA = "a = sqrt(3) sigma_1, rho = Delta/(lr T) + lr L/2: sqrt(a rho) if 9 rho <= a, else a/6 + 1.5 rho"
 
@@ -28,6 +28,7 @@ def signsgd_symmetric_bound(constants: Constants, *, lr: float, num_steps: int) 
     Returns:
         The middle expression, in the unit of the gradient: the maximum is at r = sqrt(3) sigma_1/9 or at rho.
     """
+    check_run("signsgd_symmetric_bound", lr=lr, num_steps=num_steps)
     rho, scale = drift(constants, lr, num_steps), math.sqrt(3) * constants.noise_l1
     return math.sqrt(scale * rho) if 9 * rho <= scale else scale / 6 + 1.5 * rho
 

@@ -8,6 +8,7 @@ import torch
 
 from signscope._core import checks
 from signscope._core.errors import InvalidInput
+from signscope.bounds.constants import moderate
 from signscope.bounds.ratios import aligned_ratio, curvature_ratio, noisy_range
 from signscope.comparison.advice_text import calls_sentence, noise_reasons, phase_sentence, rate_rule, ratio_reasons
 from signscope.comparison.lr_moves import matching_lr
@@ -31,13 +32,14 @@ class Advice:
     Attributes:
         verdict: "advantage expected", "no advantage expected" or "undecided".
         reasons: Why, one sentence each.
-        noise_range: Guaranteed range of the ratio between worst cases under noise, 1/(128 phi) to 8/phi.
+        noise_range: Range of the ratio between worst cases under noise, 1/(128 phi) to 8/phi (separable losses).
         largest_ratio: 1/phi, the most that alignment can give.
         aligned_ratio: Alignment-aware ratio under noise; NaN without a smoothness report.
         alignment: "coordinates" or "layers": the level at which noise and curvature were paired; "" without.
         noiseless_ratio: d L_2 / L; NaN without a smoothness report. L is a lower bound, so this is an upper one.
         gradient_ratio: The same times the density of the gradient.
-        calls: Bounds on the gradient calls to ``accuracy``; NaN without a smoothness report, and with a gap of 0.
+        calls: Bounds on the gradient calls to ``accuracy``; NaN without a smoothness report, and with a gap or an
+            accuracy of 0.
         accuracy: l1 norm of the gradient that is asked for.
         gap: Delta, how far the loss can still fall; it cancels in ratios.
         status: "bound, not forecast".
@@ -127,7 +129,7 @@ def advise(
     whole = report.overall
     if not whole.density > 0:
         raise InvalidInput(f"{WHO}: the report has no noise (sigma1 = {whole.sigma1:g}); there is nothing to compare.")
-    target = 0.1 * whole.grad_l1 if accuracy is None else checks.positive(WHO, "accuracy", accuracy)
+    target = 0.1 * whole.grad_l1 if accuracy is None else moderate(WHO, "accuracy", accuracy)
     left = max(report.loss, 0.0) if gap is None else checks.positive(WHO, "gap", gap)
     bigger = 4 * report.batch_size if new_batch_size is None else checks.positive(WHO, "new_batch_size", new_batch_size)
     aligned, root, level = math.nan, math.nan, ""
@@ -135,7 +137,7 @@ def advise(
     if smoothness is not None:
         aligned, root, level = _paired(report, smoothness)
         plain_ratio = curvature_ratio(smoothness.dim, l2=smoothness.largest_eigenvalue, linf=smoothness.linf)
-    if smoothness is not None and left > 0:
+    if smoothness is not None and left > 0 and target > 0:
         calls = predicted_calls(
             accuracy=target,
             gap=left,

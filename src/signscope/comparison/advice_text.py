@@ -22,7 +22,7 @@ def ratio_reasons(report: NoiseReport, phase: int, aligned: float, level: str, g
     said = [
         f"Noise density {phi:.3g} (95%: {report.overall.density_low:.3g} to {report.overall.density_high:.3g}): by "
         f"worst-case bounds SGD needs between {1 / (128 * phi):.2g} and {8 / phi:.3g} times the gradients of signSGD "
-        "(a bound, not a forecast; an advantage is guaranteed only below a density of 1/128)."
+        "(separable losses; a bound, not a forecast; an advantage is guaranteed only below a density of 1/128)."
     ]
     if math.isnan(aligned):
         said.append(

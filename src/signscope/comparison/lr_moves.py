@@ -4,6 +4,7 @@ import math
 
 from signscope._core import checks
 from signscope._core.equations import equation
+from signscope._core.errors import InvalidInput
 
 
 @equation("compagnoni2024", "equal asymptotic losses of SGD, SignSGD and Adam")
@@ -22,9 +23,13 @@ def matching_lr(sgd_lr: float, *, sigma1: float, sigma2: float, batch_size: floa
         sigma1: Sum of per-sample standard deviations.
         sigma2: Root of the sum of per-sample variances.
         batch_size: Of both.
-        momentum: Of SGD without dampening, whose rate counts 1 / (1 - momentum) times.
+        momentum: Of SGD without dampening, whose rate counts 1 / (1 - momentum) times; in [0, 1).
     """
-    rate = checks.positive("matching_lr", "sgd_lr", sgd_lr) / (
-        1 - checks.non_negative("matching_lr", "momentum", momentum)
+    who = "matching_lr"
+    first, second = checks.positive(who, "sigma1", sigma1), checks.positive(who, "sigma2", sigma2)
+    if not 0 <= checks.finite(who, "momentum", momentum) < 1:
+        raise InvalidInput(f"{who}: `momentum` must lie in [0, 1), got {momentum:g}.")
+    rate = checks.positive(who, "sgd_lr", sgd_lr) / (1 - momentum)
+    return (
+        rate * math.sqrt(2 / math.pi) * second**2 / (first * math.sqrt(checks.positive(who, "batch_size", batch_size)))
     )
-    return rate * math.sqrt(2 / math.pi) * sigma2**2 / (sigma1 * math.sqrt(batch_size))

@@ -218,6 +218,7 @@ def translate(
     """
     who = "translate"
     checks.one_of(who, "at", at, ("loss", "slope"))
+    batch_size = None if batch_size is None else checks.positive(who, "batch_size", batch_size)
     names = [_options(who, o) for o in (from_optimizer, to)]
     if momentum is not None and "signum" not in names:
         raise InvalidInput(f"{who}: `momentum` belongs to signum; {from_optimizer} and {to} have none here.")

@@ -15,13 +15,14 @@ from signscope.curves import Curve
 from signscope.limits import predict
 from signscope.limits.coefficients import Setting
 from signscope.limits.gaussian import final_risks
-from signscope.limits.stationary import max_lr, undefined_reason
+from signscope.limits.stationary import finite_max_lr, max_lr, undefined_reason
 from signscope.problems import LeastSquares, as_problem
 
 COARSE, FINE = 13, 9  # rates solved together, first over a wide range, then around the best one
 RANGE = 0.02, 12.0  # of the first grid, in natural rates; widened where the best is at its edge
 MARGIN = 0.98  # of the stability limit: the largest rate that is tried
 WIDENINGS = 4
+MOST_STEPS = 20_000  # of SGD's exact recursion while rates are compared: half a second each
 
 _SEARCH_RTOL = 1e-2  # of the flow on data rows while rates are compared: the best one moves by less than 1%
 
@@ -70,7 +71,9 @@ def best_lr(
     Notes:
         The Gaussian theory is solved for 13 rates at once, then for 9 around the best, and a cubic ends the
         search. On a data set with batch size 1 this is the first guess, and the prediction on the rows
-        themselves is then minimised with a handful of evaluations. SGD stays below 0.98 of its stability limit.
+        themselves is then minimised with a handful of evaluations. SGD stays below 0.98 of its stability limit; where
+        its best steps are too long for the theory (status *inaccurate*: large batches with little noise), the exact
+        recursion is minimised, up to 20,000 steps.
     """
     problem = as_problem("best_lr", problem)
     checks.one_of("best_lr", "optimizer", optimizer, OPTIMIZERS)
@@ -88,12 +91,17 @@ def best_lr(
 
 def _search(problem: LeastSquares, setting: Setting, horizon: float) -> BestLr:
     bound = MARGIN * max_lr(problem, setting.optimizer, batch_size=setting.batch_size)[0]
+    on_rows = problem.rows is not None and setting.batch_size == 1
+    if setting.optimizer == "sgd" and not on_rows:
+        bound = min(bound, MARGIN * finite_max_lr(problem, batch_size=setting.batch_size))
     lr, at_bound = _gaussian_best(problem, setting, horizon, bound)
-    if problem.rows is not None and setting.batch_size == 1:
-        return _rows_best(problem, setting, horizon, bound, lr)
+    if on_rows:
+        return _refined(problem, setting, horizon, bound, lr, method="rows", rtol=_SEARCH_RTOL)
     curve = predict(
         problem, setting.optimizer, lr=lr, horizon=horizon, batch_size=setting.batch_size, betas=setting.betas
     )
+    if setting.optimizer == "sgd" and curve.status == "inaccurate" and horizon * problem.dim <= MOST_STEPS:
+        return _refined(problem, setting, horizon, bound, lr, method="exact")
     return BestLr(lr, lr / problem.dim, curve, at_bound)
 
 
@@ -145,12 +153,21 @@ def _bracketed(risks: Callable[[Tensor], Tensor], low: float, high: float, top: 
     return grid, values, int(values.argmin())
 
 
-def _rows_best(problem: LeastSquares, setting: Setting, horizon: float, bound: float, guess: float) -> BestLr:
-    """Minimiser of the final risk on the data's own rows, from the Gaussian theory's as first guess."""
-    common = {"horizon": horizon, "betas": setting.betas, "method": "rows"}
+def _refined(
+    problem: LeastSquares,
+    setting: Setting,
+    horizon: float,
+    bound: float,
+    guess: float,
+    *,
+    method: str,
+    rtol: float = 1e-6,
+) -> BestLr:
+    """Minimiser of the final risk by a method that costs more, from the Gaussian theory's as first guess."""
+    common = {"horizon": horizon, "batch_size": setting.batch_size, "betas": setting.betas, "method": method}
 
     def risk(log_lr: float) -> float:
-        curve = predict(problem, setting.optimizer, lr=math.exp(log_lr), rtol=_SEARCH_RTOL, **common)
+        curve = predict(problem, setting.optimizer, lr=math.exp(log_lr), rtol=rtol, **common)
         final = math.inf if curve.failed else curve.final
         return math.log(final) if math.isfinite(final) and final > 0 else math.inf
 

@@ -12,7 +12,7 @@ from signscope.curves import Curve
 from signscope.limits.coefficients import Lanes, Setting
 from signscope.limits.error_bar import with_spectrum
 from signscope.limits.gaussian import solve_risk
-from signscope.limits.prediction import Answer, as_curve, provenance, report_times, verdict
+from signscope.limits.prediction import Answer, as_curve, long_steps, provenance, report_times, verdict
 from signscope.limits.stationary import undefined_reason
 from signscope.problems import LeastSquares, as_problem
 from signscope.schedules import Constant, Schedule, as_schedule
@@ -82,13 +82,20 @@ def _solve(pairs: list[Pair], lanes: list[int], setting: Setting, grid: Tensor, 
         shared = problems[0] if all(problem is problems[0] for problem in problems) else problems
         found = solve_risk(shared, setting, _side_by_side(schedules), grid, rtol=rtol)
         answers = [
-            (risk, *verdict(problem, setting, schedule, risk, bool(finished)))
+            _judged(problem, setting, schedule, grid, risk, bool(finished))
             for risk, finished, (problem, schedule) in zip(found.risk, found.finished, pairs, strict=True)
         ]
     return {
         lane: _curve(problem, setting, schedule, grid, answer, rtol)
         for lane, answer, (problem, schedule) in zip(lanes, answers, pairs, strict=True)
     }
+
+
+def _judged(
+    problem: LeastSquares, setting: Setting, schedule: Schedule, grid: Tensor, risk: Tensor, finished: bool
+) -> Answer:
+    long = long_steps(problem, setting, schedule, grid, risk)
+    return (risk, *verdict(problem, setting, schedule, risk, finished, long_steps=long))
 
 
 def _curve(

@@ -11,7 +11,7 @@ from signscope.limits.gaussian import risk_scale
 from signscope.limits.optimal_flow import Array, Flow
 from signscope.limits.optimal_modes import Modes, few_modes
 from signscope.limits.optimal_scalars import Scalars, scalars
-from signscope.limits.stationary import max_lr
+from signscope.limits.stationary import finite_max_lr, max_lr
 from signscope.problems import LeastSquares
 
 MARGIN = 0.98  # of SGD's stability limit: no schedule passes it at any time
@@ -39,6 +39,8 @@ class Task:
     def of(cls, problem: LeastSquares, setting: Setting, horizon: float) -> "Task":
         """The task of a problem and a setting; the rate stays below 0.98 of SGD's stability limit."""
         top, _ = max_lr(problem, setting.optimizer, batch_size=setting.batch_size)
+        if setting.optimizer == "sgd":
+            top = min(top, finite_max_lr(problem, batch_size=setting.batch_size))
         return cls(few_modes(problem, setting), scalars(problem, setting), horizon, MARGIN * top, risk_scale(problem))
 
     def flow(self, num_steps: int) -> Flow:

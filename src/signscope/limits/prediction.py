@@ -23,7 +23,7 @@ from signscope.limits.gaussian import solve_risk
 from signscope.limits.modes import modes_of
 from signscope.limits.rows import Stream, flow, prepare
 from signscope.limits.rows_moments import RowMoments
-from signscope.limits.stationary import undefined_reason
+from signscope.limits.stationary import finite_max_lr, undefined_reason
 from signscope.limits.statistics import Form, as_form, quadratic_statistic
 from signscope.limits.statistics_large import node_statistic
 from signscope.problems import LeastSquares, as_problem
@@ -33,6 +33,7 @@ from signscope.schedules import Constant, Schedule, as_schedule
 METHODS = ("auto", "gaussian", "dense", "quadrature", "rows", "exact")
 _POINTS = 201
 _LARGE_BATCH = 0.1  # of dim
+_LONG_STEPS = 0.25  # relative error of SGD's risk by its steps being no flow
 _ROWS_RTOL = 4e-3  # the flow's own modelling error is larger; a smaller tolerance would only cost time
 _EQUATIONS = {
     "rows": "(13.1)-(13.4)",
@@ -198,7 +199,8 @@ def _gaussian(
         value = node_statistic(problem, setting, quantity, modes, solution, grid)
     elif keep:
         value = quadratic_statistic(problem, setting, quantity, solution, grid)
-    return (value, *verdict(problem, setting, schedule, value, bool(solution.finished[0])))
+    long = long_steps(problem, setting, schedule, grid, solution.risk[0])
+    return (value, *verdict(problem, setting, schedule, value, bool(solution.finished[0]), long_steps=long))
 
 
 def _exact(
@@ -266,9 +268,15 @@ _SOLVERS = {
 
 
 def verdict(
-    problem: LeastSquares, setting: Setting, schedule: Schedule, value: Tensor, finished: bool
+    problem: LeastSquares,
+    setting: Setting,
+    schedule: Schedule,
+    value: Tensor,
+    finished: bool,
+    *,
+    long_steps: str = "",
 ) -> tuple[Status, str]:
-    """Status and message of a computed curve for Gaussian rows."""
+    """Status and message of a computed curve for Gaussian rows; ``long_steps`` is what `long_steps` says of it."""
     if setting.optimizer == "sgd" and isinstance(schedule, Constant):
         top, reason = _gaussian_limit(problem, setting)
         if schedule.initial >= top:
@@ -286,6 +294,8 @@ def verdict(
             "large a batch saturate, which the limit of high dimension does not see (batch = dim / 2: 4% off, batch = "
             "2 dim: 17%). Trust the simulation."
         )
+    if long_steps:
+        return "inaccurate", long_steps
     if setting.optimizer == "adam":
         ok, why = reliable(setting.betas, problem.dim)
         if not ok:
@@ -296,8 +306,35 @@ def verdict(
 
 
 def _gaussian_limit(problem: LeastSquares, setting: Setting) -> tuple[float, str]:
-    top = 2 * problem.dim * setting.batch_size / float(problem.cov.diagonal().sum())
-    return top, f"2 dim batch_size / tr K = {top:.4g}"
+    limit = 2 * problem.dim * setting.batch_size / float(problem.cov.diagonal().sum())
+    if not modes_of(problem, "sgd").eigvals.max() > 0:
+        return limit, ""
+    top = finite_max_lr(problem, batch_size=setting.batch_size)
+    if top > 0.9 * limit:
+        return limit, f"2 dim batch_size / tr K = {limit:.4g}"
+    return (
+        top,
+        f"{top:.4g} at dim = {problem.dim} (2 dim batch_size / tr K = {limit:.4g} is the limit of many coordinates)",
+    )
+
+
+def long_steps(problem: LeastSquares, setting: Setting, schedule: Schedule, times: Tensor, risk: Tensor) -> str:
+    """Why a curve of SGD is inaccurate: its steps are no flow; empty where they are short enough.
+
+    A step multiplies an error by 1 - g lambda where the flow has exp(-g lambda): a risk that falls by a factor e^L is
+    off by up to about L g lambda_1 / 2.
+    """
+    seen = risk[torch.isfinite(risk) & (risk > 0)]
+    if setting.optimizer != "sgd" or not len(seen):
+        return ""
+    step = float(schedule(times).max()) / problem.dim * float(modes_of(problem, "sgd").eigvals.max())
+    if not 0.5 * step * math.log(float(seen.max() / seen.min())) > _LONG_STEPS:
+        return ""
+    return (
+        f"a step goes lr lambda_max / dim = {step:.2g} of the way along the steepest direction, which the limit of "
+        "high dimension takes for little; over so long a descent this counts. Use method='exact' or a smaller lr, or "
+        "trust the simulation."
+    )
 
 
 def _lag_without_variance(setting: Setting, dim: int) -> tuple[Status, str]:

@@ -98,6 +98,48 @@ def max_lr(problem: LeastSquares, optimizer: str, *, batch_size: int = 1) -> tup
     return gaussian, f"2 dim batch_size / tr K = {gaussian:.4g}"
 
 
+@equation("signscope", "mean-square stability of SGD on Gaussian rows, at any dimension")
+def finite_max_lr(problem: LeastSquares, *, batch_size: int = 1) -> float:
+    r"""Supremum of the constant rates at which SGD's mean risk on Gaussian rows decays, no limit taken.
+
+    The smallest root in $g = \eta/d$ of
+
+    $$ \frac{g}{B}\sum_j \frac{\lambda_j}{2 - (1 + 1/B)\, g\lambda_j} = 1, $$
+
+    below 2 d B / tr K, which it approaches while $g\lambda_1$ is small: not with large batches, nor where one
+    eigenvalue is most of the trace.
+
+    Args:
+        problem: The problem; of data rows the covariance is used.
+        batch_size: B.
+
+    Returns:
+        The rate, in the units of ``lr``.
+    """
+    modes = modes_of(problem, "sgd")
+    moving = modes.eigvals > 0
+    eigvals = modes.eigvals[moving].numpy()
+    weights = modes.sources[0][moving].numpy() / eigvals  # lambda_j times its multiplicity
+    share = 1 + 1 / batch_size
+    top = min(2 / (share * eigvals.max()), 2 * batch_size / weights.sum())
+
+    def excess(part: float) -> float:
+        steps = part * top
+        room = 2 - share * steps * eigvals
+        return steps / batch_size * float((weights / room).sum()) - 1 if room.min() > 0 else math.inf
+
+    return problem.dim * float(top) * _root(excess)
+
+
+def _root(excess: Callable[[float], float]) -> float:
+    """Where an increasing function passes zero in (0, 1], by bisection: it has a pole at or behind the root."""
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if excess(middle) < 0 else (low, middle)
+    return low
+
+
 @equation("xiao2024", "stationary risk of SGD (5.2)")
 def _sgd_limit(problem: LeastSquares, lr: float, batch_size: int) -> Limit:
     top, reason = max_lr(problem, "sgd", batch_size=batch_size)

@@ -36,6 +36,18 @@ def to_device(batch: Any, device: torch.device) -> Any:
     return map_tensors(lambda tensor: tensor.to(device), batch)
 
 
+def iterated(who: str, loader: Any) -> Iterator[Any]:
+    """The batches of a loader.
+
+    Raises:
+        InvalidInput: It cannot be iterated over.
+    """
+    try:
+        return iter(loader)
+    except TypeError:
+        raise InvalidInput(f"{who}: `loader` must be iterable, got {type(loader).__name__}.") from None
+
+
 def count_rows(who: str, batch: Any) -> int:
     """Length of the first tensor with rows.
 

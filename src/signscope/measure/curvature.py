@@ -60,13 +60,6 @@ class Curvature:
             self._add(out, grads, share)
         return mean, out
 
-    def value(self, chosen: Sequence[int]) -> float:
-        """Mean loss over the chosen batches."""
-        total = sum(self.weights[i] for i in chosen)
-        with torch.no_grad(), precision(self.device, self.autocast):
-            values = [float(evaluate(self.who, self.loss, self.model, self.batches[i])) for i in chosen]
-        return sum(self.weights[i] * v for i, v in zip(chosen, values, strict=True)) / total
-
     def product(self, vector: Tensor, chosen: Sequence[int]) -> Tensor:
         """Hessian of the mean loss over the chosen batches times ``vector``, shape (dim,)."""
         total, out = sum(self.weights[i] for i in chosen), self.zeros()
@@ -76,16 +69,24 @@ class Curvature:
         return out
 
     @contextlib.contextmanager
-    def moved(self, vector: Tensor) -> Iterator[float]:
-        """Parameters moved by ``vector`` (rounded to their dtype) and put back; yields the largest move."""
+    def moved(self, vector: Tensor, *, along: Tensor) -> Iterator[tuple[float, float]]:
+        """Parameters moved by ``vector`` (rounded to their dtype) and put back.
+
+        Yields:
+            The largest move, and the inner product of the moves with ``along``.
+        """
         before = [param.detach().clone() for param in self.params]
+        reach, inner = 0.0, 0.0
         try:
             with torch.no_grad():
-                for param, part in zip(self.params, self.parts(vector), strict=True):
+                for param, old, part, other in zip(
+                    self.params, before, self.parts(vector), self.parts(along), strict=True
+                ):
                     param.add_(part.to(param.dtype))
-                pairs = zip(self.params, before, strict=True)
-                reach = max(float((param.double() - old.double()).abs().max()) for param, old in pairs)
-            yield reach
+                    move = param.double() - old.double()
+                    reach = max(reach, float(move.abs().max()))
+                    inner += float((move * other.double()).sum())
+            yield reach, inner
         finally:
             with torch.no_grad():
                 for param, old in zip(self.params, before, strict=True):

@@ -11,7 +11,7 @@ from torch import nn
 from signscope._core import checks
 from signscope._core.errors import InvalidInput
 from signscope._core.progress import Meter, as_meter
-from signscope.measure.batches import count_rows, to_device
+from signscope.measure.batches import count_rows, iterated, to_device
 from signscope.measure.curvature import Curvature
 from signscope.measure.diagonal import Diagonal, hutchinson
 from signscope.measure.largest_eigenvalue import spectrum_ends
@@ -52,7 +52,7 @@ def smoothness(
         loader: Batches; the first ``num_batches`` are kept in memory.
         num_batches: Batches to use; with one there is no cross-fitting.
         num_restarts: Starts of the search over sign vectors: the sign of the gradient, then random ones.
-        num_iterations: Most products per start.
+        num_iterations: Most moves per start; a start takes one product more.
         num_lanczos: Most products for the ends of the spectrum.
         num_probes: Random signs for the diagonal, at least 2.
         step: Length of signSGD's step for the finite differences.
@@ -69,7 +69,7 @@ def smoothness(
         InvalidInput: No gradients, no batches, a random loss, or a bad argument.
 
     Notes:
-        Up to ``num_restarts * num_iterations / 2 + num_lanczos + num_probes`` passes over the batches with second
+        Up to ``num_restarts * (num_iterations + 1) / 2 + num_lanczos + num_probes`` passes over the batches with second
         derivatives, each about two forward and backward passes. Memory: about eight vectors of the size of the model
         and the graph of one batch. This process alone; parameters may not be sharded.
     """
@@ -80,6 +80,7 @@ def smoothness(
         ("num_lanczos", num_lanczos, 1),
         ("num_probes", num_probes, 2),
         ("num_tracked", num_tracked, 0),
+        ("seed", seed, 0),
     ):
         checks.integer(WHO, name, count, minimum=least)
     checks.one_of(WHO, "mode", mode, MODES)
@@ -88,8 +89,9 @@ def smoothness(
     loss, counts = as_loss(WHO, loss_fn), (num_restarts, num_iterations, num_lanczos, num_probes)
     meter = as_meter(progress, "smoothness")
     try:
-        with undisturbed(inner, mode):
-            batches = [to_device(b, layers[0].param.device) for b in itertools.islice(iter(loader), num_batches)]
+        with undisturbed(inner, mode, loader=loader):
+            taken = itertools.islice(iterated(WHO, loader), num_batches)
+            batches = [to_device(batch, layers[0].param.device) for batch in taken]
             if not batches:
                 raise InvalidInput(f"{WHO}: `loader` holds no batches.")
             rows = [float(count_rows(WHO, batch)) for batch in batches]
@@ -168,11 +170,12 @@ def _along(curve: Curvature, chosen: Sequence[int], step: float) -> Direction:
     loss, grad = curve.gradient(chosen)
     signs = torch.sign(grad)
     image = curve.product(signs, chosen)
-    with curve.moved(-step * signs) as reach:
+    with curve.moved(-step * signs, along=grad) as (reach, expected):
         far_loss, far = curve.gradient(chosen)
     change = float((far - grad).abs().sum())
-    gap = abs(far_loss - loss + reach * float(grad.abs().sum()))
-    rounding = float(torch.finfo(curve.params[0].dtype).eps) * max(abs(loss), abs(far_loss))
+    gap = abs(far_loss - loss - expected)  # by the moves as rounded, some of which are shorter than `reach`
+    dtypes = {param.dtype for param in curve.params} | ({curve.autocast} if curve.autocast else set())
+    rounding = max(torch.finfo(dtype).eps for dtype in dtypes) * max(abs(loss), abs(far_loss))
     hidden = not rounding <= _HIDDEN * gap
     return Direction(
         step=reach,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from signscope._core.errors import InvalidInput
+from signscope._core.errors import InvalidInput, Unsupported
 from signscope._core.random import stream
 
 LEAST_TRACKED = 64  # coordinates followed in a small layer, as far as it has them
@@ -56,12 +56,16 @@ def layers_of(who: str, model: nn.Module, *, num_tracked: int, seed: int) -> lis
 
     Raises:
         InvalidInput: It is no module, or nothing in it requires a gradient.
+        Unsupported: A parameter is complex.
     """
     if not isinstance(model, nn.Module):
         raise InvalidInput(f"{who}: `model` must be a torch.nn.Module, got {type(model).__name__}.")
     named = [(name, param) for name, param in model.named_parameters() if param.requires_grad and param.numel()]
     if not named:
         raise InvalidInput(f"{who}: no parameter of `model` requires a gradient; call requires_grad_() on some.")
+    strange = next((name for name, param in named if param.is_complex()), None)
+    if strange is not None:
+        raise Unsupported(f"{who}: parameter {strange} is complex, and a complex number has no sign. Freeze it.")
     tables = {
         id(param)
         for module in model.modules()

@@ -2,9 +2,11 @@
 
 import contextlib
 import math
+import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -45,11 +47,20 @@ def as_loss(who: str, loss_fn: Any) -> Loss:
 
 
 @contextlib.contextmanager
-def undisturbed(model: nn.Module, mode: Mode) -> Iterator[None]:
-    """Run in ``mode``; put back the mode of every module, every buffer, and the state of the random generators."""
+def undisturbed(model: nn.Module, mode: Mode, *, loader: Any = None) -> Iterator[None]:
+    """Run in ``mode``; put back the mode of every module, every buffer, and the state of the random generators.
+
+    These are the global ones of torch, numpy and Python, and that of a DataLoader made with ``generator=``.
+    """
     flags = [(module, module.training) for module in model.modules()]
-    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()] if mode == "train" else []
+    buffers = [
+        (module, name, buffer, buffer.detach().clone())
+        for module in model.modules()
+        for name, buffer in module.named_buffers(recurse=False)
+    ]
     devices = sorted({p.device.index or 0 for p in model.parameters() if p.is_cuda})
+    states = [(generator, generator.get_state()) for generator in _generators(loader)]
+    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng(devices=devices):
         try:
             model.train(mode == "train")
@@ -57,9 +68,22 @@ def undisturbed(model: nn.Module, mode: Mode) -> Iterator[None]:
         finally:
             for module, flag in flags:
                 module.training = flag
-            with torch.no_grad():
-                for buffer, before in buffers:
-                    buffer.copy_(before)
+            for module, name, buffer, before in buffers:
+                setattr(module, name, buffer)  # forward may have put another tensor there
+                if not torch.equal(buffer, before):
+                    with torch.no_grad():
+                        buffer.copy_(before)
+            for generator, state in states:
+                generator.set_state(state)
+            random.setstate(python)
+            np.random.set_state(legacy)  # noqa: NPY002
+
+
+def _generators(loader: Any) -> list[torch.Generator]:
+    """Those that a DataLoader and its samplers draw from."""
+    samplers = getattr(loader, "sampler", None), getattr(getattr(loader, "batch_sampler", None), "sampler", None)
+    found = [getattr(place, "generator", None) for place in (loader, *samplers)]
+    return [generator for generator in found if isinstance(generator, torch.Generator)]
 
 
 @contextlib.contextmanager
@@ -92,12 +116,12 @@ def gradient(who: str, value: Tensor, layers: Sequence[Layer], *, scale: float =
     if all(grad is None for grad in grads):
         raise _no_gradient(who)
     return [
-        torch.zeros_like(layer.param) if grad is None else _unscaled(grad.to_dense() if grad.is_sparse else grad, scale)
+        torch.zeros_like(layer.param) if grad is None else unscaled(grad.to_dense() if grad.is_sparse else grad, scale)
         for layer, grad in zip(layers, grads, strict=True)
     ]
 
 
-def _unscaled(grad: Tensor, scale: float) -> Tensor:
+def unscaled(grad: Tensor, scale: float) -> Tensor:
     """``grad / scale``, at least float32. Not in place: parameters that are added get one and the same tensor."""
     return grad if scale == 1 else (grad if grad.dtype == torch.float64 else grad.float()) / scale
 

@@ -3,7 +3,7 @@
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from signscope._core import checks
 from signscope._core.errors import InvalidInput, SignscopeWarning
 from signscope._core.progress import Meter, as_meter
 from signscope.measure import gathering
-from signscope.measure.batches import count_rows, to_device
+from signscope.measure.batches import count_rows, iterated, to_device
 from signscope.measure.layers import Layer, frozen_names, layers_of, unwrapped
 from signscope.measure.losses import (
     MODES,
@@ -99,9 +99,10 @@ def gradient_noise(
         Memory: 32 bytes per parameter (64 for float64 parameters) beyond what a forward and backward pass needs; with
         ``samples="each"`` also the gradients of ``chunk`` samples, with ``loss_scale`` one copy of the gradient. Time:
         the passes plus five reads or writes of the statistics per batch. Batches with a non-finite loss or gradient are
-        counted and left out.
+        counted and left out (with ``samples="each"`` the ``chunk`` with such a gradient).
     """
     asked = _checked(num_batches, samples, mode, num_tracked, loss_scale, chunk)
+    checks.integer(WHO, "seed", seed, minimum=0)
     if weights is not None and samples == "each":
         raise InvalidInput(f"{WHO}: `weights` belong to batches; with samples='each' every sample weighs the same.")
     inner = unwrapped(model)
@@ -111,7 +112,7 @@ def gradient_noise(
     run.rank, run.size, group = gathering.world(process_group)
     error: BaseException | None = None
     try:
-        with undisturbed(inner, mode):
+        with undisturbed(inner, mode, loader=loader):
             run.measure(loader, as_meter(progress, "gradient noise"))
     except Exception as failure:
         if group is None:
@@ -164,7 +165,7 @@ class _Run:
         device = self.layers[0].param.device
         rtol = 1e-5 if self.autocast is None and self.layers[0].param.dtype.itemsize >= 4 else 1e-3
         try:
-            for number, batch in enumerate(itertools.islice(_batches(loader), self.asked)):
+            for number, batch in enumerate(itertools.islice(iterated(WHO, loader), self.asked)):
                 here = to_device(batch, device)
                 with precision(device, self.autocast):
                     if number == 0:
@@ -196,6 +197,7 @@ class _Run:
             value = evaluate(WHO, self.loss, self.model, batch)
             grads = gradient(WHO, value, self.layers, scale=self.scale)
         if not self._finite(float(value.detach()), grads):
+            self.refused += 1
             return None
         self.state.add(grads, weight=weight, place=place)
         return float(value.detach())
@@ -203,22 +205,25 @@ class _Run:
     def _samples(self, batch: Any, place: int) -> float | None:
         with torch.no_grad():
             value = float(evaluate(WHO, self.loss, self.model, batch))
-        if not math.isfinite(value):
-            self._finite(value, [])
+        if not self._finite(value, []):
+            self.refused += 1
             return None
         if not self.used:  # vmap would give zeros where the loss does not depend on the parameters
             with torch.enable_grad():
                 gradient(WHO, evaluate(WHO, self.loss, self.model, batch), self.layers)
-        for first, grads in sample_gradients(WHO, self.loss, self.model, batch, self.layers, chunk=self.chunk):
-            if not self._finite(value, grads):  # of these few samples; the others of the batch count
-                continue
-            self.state.add_samples(grads, place=place, first=first)
-        return value
+        finite = []
+        for first, grads in sample_gradients(
+            WHO, self.loss, self.model, batch, self.layers, chunk=self.chunk, scale=self.scale
+        ):
+            finite.append(self._finite(value, grads))  # of these few samples; the others of the batch count
+            if finite[-1]:
+                self.state.add_samples(grads, place=place, first=first)
+        self.refused += not all(finite)
+        return value if any(finite) else None
 
     def _finite(self, value: float, grads: Sequence[torch.Tensor]) -> bool:
-        if math.isfinite(value) and all_finite(grads):
+        if math.isfinite(value) and (not grads or all_finite(grads)):
             return True
-        self.refused += 1
         bad = (layer.name for layer, grad in zip(self.layers, grads, strict=True) if not bool(grad.isfinite().all()))
         self.first_refused = self.first_refused or ("loss" if not math.isfinite(value) else next(bad, "loss"))
         return False
@@ -227,13 +232,6 @@ class _Run:
         if self.weights is None:
             return float(count_rows(WHO, batch))
         return checks.positive(WHO, "weights(batch)", self.weights(batch))
-
-
-def _batches(loader: Iterable[Any]) -> Iterator[Any]:
-    try:
-        return iter(loader)
-    except TypeError:
-        raise InvalidInput(f"{WHO}: `loader` must be iterable, got {type(loader).__name__}.") from None
 
 
 def _report(run: _Run, notes: Sequence[tuple[Any, ...]], *, seed: int, frozen: int) -> NoiseReport:

@@ -187,5 +187,6 @@ def _seen_once(means: Tensor, m2s: Tensor, alone: Tensor, state: GradientState) 
         wanted = ratio.new_tensor(sorted(total * (total - w) / w for w in state.seen[group]))
         place = torch.searchsorted(wanted, ratio).clamp(max=len(wanted) - 1)
         gap = torch.minimum((ratio - wanted[place]).abs(), (ratio - wanted[(place - 1).clamp(min=0)]).abs())
-        found += int((gap <= _ONCE * ratio + 1e-12 * total**2).sum())
+        near = gap <= _ONCE * ratio + 1e-12 * total**2
+        found += int((near & ratio.isfinite()).sum())  # infinite where non-zero gradients cancelled
     return found

@@ -39,7 +39,7 @@ class NoiseReport:
         batch_size: Average weight (rows, or what ``weights`` said) of a batch; the phases belong to it.
         num_batches: Batches that were used, over all processes.
         num_asked: Batches that were asked for.
-        num_refused: Batches left out because loss or gradient was not finite.
+        num_refused: Batches left out, samples of them at least, because loss or gradient was not finite.
         first_refused: The first layer with such a gradient, or "loss"; empty without one.
         num_gradients: Gradients behind the statistics: batches, or samples.
         samples: "batches" or "each".

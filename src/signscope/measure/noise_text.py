@@ -43,7 +43,7 @@ def _notes(report: "NoiseReport") -> list[str]:
     lines = [_what(report), _seen(report)]
     lines.append(
         f"Density {whole.density:.3g} (isotropic Gaussian noise has 1): worst-case bounds of SGD and signSGD differ by "
-        f"at most 8/density = {8 / whole.density:.3g} through noise. A bound, not a forecast."
+        f"at most 8/density = {8 / whole.density:.3g} through noise (separable losses). A bound, not a forecast."
         if whole.density > 0
         else "No noise: every batch gave the same gradient."
     )
@@ -51,6 +51,8 @@ def _notes(report: "NoiseReport") -> list[str]:
     lines.append(
         f"Gradient: l1 norm between {whole.grad_l1_low:.4g} and {whole.grad_l1:.4g}, density {whole.grad_density:.3g}, "
         f"{100 * whole.grad_signal:.0f}% of its square is signal; simple noise scale {scale}."
+        if whole.grad_l1 > 0
+        else "Gradient: the mean over the batches is zero."
     )
     if whole.tails.asymmetry > 0.05:
         lines.append(

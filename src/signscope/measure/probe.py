@@ -35,7 +35,8 @@ class Probe:
     Args:
         model: The model in training.
         loss_fn: As in `gradient_noise`.
-        loader: Batches to measure on. It is read anew for every sample and must not be the iterator of the training.
+        loader: Batches to measure on. It is read anew for every sample and must not be the iterator of the training:
+            a DataLoader with persistent workers has but one, so training and probe then need one loader each.
         every: Steps between samples.
         num_batches: Batches per sample and process.
         mode: "train" measures what the optimizer sees, "eval" the noise of the data alone.
@@ -87,7 +88,7 @@ class Probe:
         self.report: NoiseReport | None = None
         self.smoothness: SmoothnessReport | None = None
         self._fixed: Any = None
-        self._last: tuple[Tensor, Tensor] | None = None
+        self._last: tuple[list[str], Tensor, Tensor] | None = None
 
     def __call__(self, step: int) -> dict[str, Any] | None:
         """The sample of this step, or None where none is due."""
@@ -127,11 +128,11 @@ class Probe:
         self.close()
 
     def _along_the_path(self) -> float:
-        """l-infinity smoothness between the last sample and here; NaN at the first, and where nothing moved."""
+        """l-infinity smoothness since the last sample; NaN at the first, where nothing moved, or other layers train."""
         inner = unwrapped(self.model)
         layers = layers_of("Probe", inner, num_tracked=0, seed=0)
         loss = as_loss("Probe", self.loss_fn)
-        with undisturbed(inner, "eval"):
+        with undisturbed(inner, "eval", loader=self.loader):
             if self._fixed is None:
                 self._fixed = to_device(next(iter(self.loader)), layers[0].param.device)
             rows = [float(count_rows("Probe", self._fixed))]
@@ -139,11 +140,12 @@ class Probe:
             _, grad = curve.gradient([0])
         with torch.no_grad():
             here = torch.cat([param.detach().reshape(-1).to(curve.dtype) for param in curve.params])
-            last, self._last = self._last, (here, grad)
-            if last is None:
+            names = [layer.name for layer in layers]
+            last, self._last = self._last, (names, here, grad)
+            if last is None or last[0] != names:  # layers were frozen or released in between
                 return float("nan")
-            reach = float((here - last[0]).abs().max())
-            return float((grad - last[1]).abs().sum()) / reach if reach > 0 else float("nan")
+            reach = float((here - last[1]).abs().max())
+            return float((grad - last[2]).abs().sum()) / reach if reach > 0 else float("nan")
 
 
 def _noise_record(report: NoiseReport) -> dict[str, float]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from signscope._core.errors import InvalidInput, Unsupported
 from signscope.measure.batches import count_rows, cut_rows, map_tensors
 from signscope.measure.layers import Layer
-from signscope.measure.losses import Loss, evaluate
+from signscope.measure.losses import Loss, evaluate, unscaled
 
 AT_ONCE = 2**24
 """Numbers of per-sample gradients held at a time."""
@@ -27,7 +27,14 @@ class _LossOf(nn.Module):
 
 
 def sample_gradients(
-    who: str, loss: Loss, model: nn.Module, batch: Any, layers: Sequence[Layer], *, chunk: int | None
+    who: str,
+    loss: Loss,
+    model: nn.Module,
+    batch: Any,
+    layers: Sequence[Layer],
+    *,
+    chunk: int | None,
+    scale: float = 1.0,
 ) -> Iterator[tuple[int, list[Tensor]]]:
     """Gradients of the samples of a batch, ``chunk`` at a time.
 
@@ -38,6 +45,7 @@ def sample_gradients(
         batch: Tensors with equally many rows.
         layers: What is measured.
         chunk: Samples at a time (chunk x parameters numbers of memory); None takes what fits into 2^24 numbers.
+        scale: Factor on the loss in the backward pass, divided out of the gradients.
 
     Yields:
         Number of the first sample, and gradients by layer, shape (samples, ...).
@@ -51,7 +59,8 @@ def sample_gradients(
 
     def loss_of(values: dict[str, Tensor], sample: Any) -> Tensor:
         alone = map_tensors(lambda tensor: tensor.unsqueeze(0), sample)
-        return torch.func.functional_call(whole, values, (alone,))
+        value = torch.func.functional_call(whole, values, (alone,))
+        return value if scale == 1 else value * scale
 
     each = torch.func.vmap(torch.func.grad(loss_of), in_dims=(None, 0), randomness="different")
     size = chunk or max(1, min(rows, AT_ONCE // sum(layer.dim for layer in layers)))
@@ -60,10 +69,10 @@ def sample_gradients(
             grads = each(values, cut_rows(batch, start, min(rows, start + size)))
         except InvalidInput:
             raise
-        except (RuntimeError, ValueError, NotImplementedError) as error:
+        except (RuntimeError, ValueError, IndexError, NotImplementedError) as error:
             reason = " ".join(str(error).split())[:300]
             raise Unsupported(
                 f"{who}: per-sample gradients need torch.func.vmap over the model, which failed: {reason} Use "
                 "samples='batches', which needs no per-sample gradients."
             ) from error
-        yield start, [grads[f"model.{layer.name}"] for layer in layers]
+        yield start, [unscaled(grads[f"model.{layer.name}"], scale) for layer in layers]

@@ -44,7 +44,7 @@ def climb(product: Product, start: Tensor, *, num_iterations: int) -> Found:
     Args:
         product: H times a vector.
         start: A sign vector, shape (d,).
-        num_iterations: Most products.
+        num_iterations: Most moves; one product more is taken.
     """
     best: Found | None = None
     right, image = start, product(start)

@@ -35,11 +35,11 @@ class Direction:
     r"""l-infinity smoothness along the step of signSGD, $x - \eta s$ with $s = \mathrm{sign}(\nabla f)$.
 
     Attributes:
-        step: The length $\eta$ of the step of every coordinate, as rounded to the dtype of the parameters.
+        step: The length $\eta$ of the step, the largest of the moves as rounded to the dtype of the parameters.
         lipschitz: $\lVert\nabla f(x - \eta s) - \nabla f(x)\rVert_1 / \eta$.
         lipschitz_product: Its limit $\lVert Hs\rVert_1$.
-        bregman: $2\,|f(x - \eta s) - f + \eta\langle\nabla f, s\rangle| / \eta^2$; NaN where
-            rounding of the loss hides it.
+        bregman: $2\,|f(x - \eta s) - f + \eta\langle\nabla f, s\rangle| / \eta^2$ (for the moves as rounded); NaN
+            where rounding of the loss hides it.
         bregman_product: Its limit $|s^\top H s|$.
     """
 

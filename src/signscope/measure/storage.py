@@ -54,7 +54,7 @@ def load_json(who: str, path: str | os.PathLike[str], kind: type[T]) -> T:
         if content["kind"] != who:
             raise ValueError(f"it holds a {content['kind']}")
         return rebuilt(kind, content["content"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidInput(f"{who}.load: {path} is not a saved {who} ({error}).") from None
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 LEAST = 16  # values per coordinate below which shapes are not estimated
 TOP = 0.01  # share of the residuals that counts as tail
+FEW = 10  # coordinates below which their own scatter is no measure of the error
 
 
 @dataclass(frozen=True)
@@ -73,5 +74,8 @@ def _asymmetry(values: Tensor) -> float:
     halves = (values[0::2], values[1::2])
     signs = [torch.sign(half - half.mean(0)).mean(0) for half in halves]
     squares = signs[0] * signs[1]
-    mean, stderr = float(squares.mean()), float(squares.std()) / math.sqrt(len(squares)) if len(squares) > 1 else 0.0
-    return math.sqrt(mean) if mean > 3 * stderr else 0.0
+    scatter = float(squares.std()) if len(squares) > 1 else 0.0
+    if len(squares) < FEW:
+        scatter = max(scatter, 1 / math.sqrt(len(halves[0]) * len(halves[1])))  # that of fair coins
+    mean = float(squares.mean())
+    return math.sqrt(mean) if mean > 3 * scatter / math.sqrt(len(squares)) else 0.0

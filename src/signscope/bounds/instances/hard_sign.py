@@ -7,6 +7,7 @@ import numpy as np
 
 from signscope._core import checks
 from signscope._core.equations import equation
+from signscope._core.errors import InvalidInput
 from signscope.bounds.constants import Constants
 from signscope.bounds.instances.groove import Groove
 
@@ -55,6 +56,8 @@ def hard_signsgd(
     sigmas = (
         np.ones(1) if noise is None else np.asarray([checks.non_negative("hard_signsgd", "noise", s) for s in noise])
     )
+    if not sigmas.sum() > 0:
+        raise InvalidInput("hard_signsgd: `noise` must have an entry above 0; it says how the problem is spread.")
     shares = sigmas / sigmas.sum()
     return Groove(
         _slope(constants, h, cells) * shares,

@@ -7,6 +7,7 @@ from signscope import rules
 from signscope._core import checks
 from signscope._core.random import stream
 from signscope.bounds.instances.base import Instance
+from signscope.bounds.plan import check_run
 from signscope.rules.spectral import polar_factor
 
 METHODS = ("sgd", "signsgd", "signum", "ssvr", "muon")
@@ -41,11 +42,13 @@ def follow(
         (T, runs): l1 (muon: nuclear) norm at $x_0, \dots, x_{T-1}$, before each update.
     """
     checks.one_of("follow", "method", method, METHODS)
-    steps = checks.integer("follow", "num_steps", num_steps, minimum=1)
+    rate = torch.as_tensor(lr, dtype=torch.float64).reshape(-1, *[1] * instance.start.ndim)
+    for each in rate.flatten().tolist() or [0.0]:
+        check_run("follow", lr=each, num_steps=num_steps, batch_size=batch_size, beta=beta, init_batch=init_batch)
+    steps = int(num_steps)
     runs = checks.integer("follow", "num_runs", num_runs, minimum=1)
     rng = stream(checks.integer("follow", "seed", seed, minimum=0), "instances")
     x = instance.start.expand(runs, *instance.start.shape)
-    rate = torch.as_tensor(lr, dtype=torch.float64).reshape(-1, *[1] * instance.start.ndim)
     estimate, previous = torch.zeros_like(x), x
     norms = torch.empty(steps, runs, dtype=torch.float64)
     for step in range(steps):
