@@ -1,5 +1,7 @@
 """`Curve`: round trips bit for bit, interpolates, and refuses what it cannot answer."""
 
+import contextlib
+
 import pytest
 import torch
 
@@ -51,6 +53,16 @@ def test_saved_and_loaded_is_the_same(tmp_path):
 def test_saving_keeps_the_name_it_was_given(tmp_path):
     full().save(tmp_path / "no_suffix")
     assert Curve.load(tmp_path / "no_suffix").final == full().final
+
+
+def test_a_damaged_file_is_refused(tmp_path):
+    path = tmp_path / "curve.npz"
+    full().save(path)
+    whole = path.read_bytes()
+    for place in range(40, len(whole), 23):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
+        with contextlib.suppress(InvalidInput):  # or it does not matter
+            Curve.load(path)
 
 
 def test_at_interpolates_and_refuses_to_extrapolate():

@@ -2,7 +2,6 @@
 
 import json
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from signscope._core.damage import DAMAGED
 from signscope._core.errors import InvalidInput
 from signscope._core.status import FAILED, Status
 
@@ -140,12 +140,12 @@ class Curve:
             InvalidInput: The file is missing or is not a saved curve.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
                 arrays = {n: torch.as_tensor(file[n]) for n in file.files if n != "meta"}
                 meta = json.loads(str(file["meta"]))
             band = (arrays.pop("low"), arrays.pop("high")) if "low" in arrays else None
             return cls(**arrays, band=band, **meta)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        except (*DAMAGED, TypeError, AttributeError) as error:
             raise InvalidInput(f"Curve.load: {path} is not a saved curve ({error}).") from None
 
     def with_status(self, status: Status, message: str) -> "Curve":

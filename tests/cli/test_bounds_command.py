@@ -80,6 +80,12 @@ def test_the_csv_is_written_once(run, tmp_path):
     assert run(THREE, "--out", path, "--force").exit_code == 0
 
 
+def test_an_accuracy_that_nobody_reaches_is_said(run):
+    answer = run("bounds --L-inf 1 --delta 1 --sigma 1 --epsilon 1e-9")
+    assert answer.exit_code == 0, answer.stderr
+    assert "signsgd: does not reach 1e-09" in answer.stdout
+
+
 def test_a_violated_condition_is_said(run):
     answer = run("bounds --L-inf 1 --delta 1 --sigma 0.001 --calls 10")
     assert "signum *" in answer.stdout
@@ -96,6 +102,8 @@ def test_a_violated_condition_is_said(run):
         (f"{THREE} --calls 0", "num_calls"),
         ("bounds --L-inf 1,2 --delta 1 --sigma 3", "per coordinate"),
         ("bounds --L-inf 1,2 --delta 1 --sigma 0 --L-2 2", "leave the option out"),
+        ("bounds --L-inf 1,2 --delta 1 --sigma 1,1 --dim 7", "the lists make it 2, not 7"),
+        ("bounds --L-inf 1 --delta 1 --sigma 1,1 --sigma-l2 9", "the lists make it 1.41421, not 9"),
         ("bounds --L-inf 1,x --delta 1 --sigma 0", "must be a number"),
         ("bounds --L-inf 0 --delta 1 --sigma 0", "smoothness"),
         (f"{THREE} --out /nonexistent/x.csv", "folder that exists"),

@@ -107,6 +107,8 @@ def test_losses_and_options(call, words):
         ([], "--model is needed"),
         (["--model", "measured_here:make_model"], "--data is needed"),
         (["--model", "measured_here", "--data", "measured_here:single"], "needs MODULE:FUNCTION"),
+        (["--model", ".measured_here:make_model", "--data", "measured_here:single"], "needs MODULE:FUNCTION"),
+        ([*BASE, "--new-batch-size", "0"], "`new_batch_size` must be"),
         (["--model", "no_such_module_here:f", "--data", "measured_here:single"], "cannot import"),
         (["--model", "measured_here:nope", "--data", "measured_here:single"], "has no nope"),
         (["--model", "measured_here:constant", "--data", "measured_here:single"], "not a function"),

@@ -129,7 +129,8 @@ def _constants(options: dict[str, Any]) -> "Constants":
     rest = {name: options[name] for name in ("bregman", "dim", "noise_l2", "smoothness_l2", "sample_smoothness")}
     spread = Constants.separable(1.0, noises, noise=noises) if len(noises) > 1 and sum(noises) > 0 else None
     if spread is not None:
-        rest = {**rest, "dim": spread.dim, "noise_l2": spread.noise_l2}
+        rest = {**rest, "dim": _same("--dim", "dim", options, spread.dim)}
+        rest["noise_l2"] = _same("--sigma-l2", "noise_l2", options, spread.noise_l2)
     if len(curves) == 1:
         return Constants(options["initial_gap"], curves[0], sum(noises), **rest)
     if len(noises) == 1 and noises[0] > 0:
@@ -137,10 +138,20 @@ def _constants(options: dict[str, Any]) -> "Constants":
     clash = [name for name in ("bregman", "smoothness_l2") if options[name] is not None]
     if clash:
         raise InvalidInput(f"a list in --L-inf fixes {clash[0]}; leave the option out.")
+    _same("--dim", "dim", options, len(curves))
     noise = noises if len(noises) > 1 else 0.0
     return Constants.separable(
         options["initial_gap"], curves, noise=noise, sample_smoothness=options["sample_smoothness"]
     )
+
+
+def _same(flag: str, name: str, options: dict[str, Any], known: Any) -> Any:
+    """What a list says, unless an option says otherwise."""
+    from signscope._core.errors import InvalidInput
+
+    if options[name] is not None and abs(options[name] - known) > 1e-6 * known:
+        raise InvalidInput(f"{flag}: the lists make it {known:g}, not {options[name]:g}; leave the option out.")
+    return known
 
 
 def _numbers(flag: str, text: str) -> list[float]:
@@ -176,13 +187,16 @@ def _show(overview: "Overview") -> None:
     ):
         rows = [row for row in overview.rows if row.kind == kind]
         table = [_cells(row) for row in rows if row.bound is not None]
+        header = ["method", "bound", "calls", "lr", "steps", "batch", "B_0", "beta", "I"]
         if kind == "lower":
-            table = [cells[:3] for cells in table]
-        width = max(len(cells[0]) for cells in table)
-        header = ["method".ljust(width), "bound", "calls", "lr", "steps", "batch", "B_0", "beta", "I"][: len(table[0])]
+            header, table = header[:3], [cells[:3] for cells in table]
         typer.echo(title)
-        for line in aligned(header, [[cells[0].ljust(width), *cells[1:]] for cells in table]):
-            typer.echo(f"  {line}")
+        if table:
+            width = max(len(cells[0]) for cells in table)
+            for line in aligned(
+                [header[0].ljust(width), *header[1:]], [[cells[0].ljust(width), *cells[1:]] for cells in table]
+            ):
+                typer.echo(f"  {line}")
         for row in rows:
             if row.bound is None:
                 typer.echo(f"  {row.name}: {row.reason.partition(': ')[2] or row.reason}")

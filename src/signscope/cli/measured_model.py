@@ -63,7 +63,7 @@ def usual_loss(model: Any, batch: Any) -> Any:
 
 def _function(option: str, name: str) -> Any:
     module_name, colon, path = name.partition(":")
-    if not colon or not module_name or not path:
+    if not colon or not module_name.strip(".") or not path or module_name.startswith("."):
         raise InvalidInput(f"{option}: needs MODULE:FUNCTION, got {name!r}.")
     here = os.getcwd()
     if here not in sys.path:

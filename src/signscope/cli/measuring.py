@@ -118,6 +118,7 @@ def _notes() -> Iterator[None]:
 
 def _options(ctx: typer.Context) -> dict[str, Any]:
     """Typed options over those of a config file, checked for kind."""
+    from signscope._core import checks
     from signscope._core.errors import InvalidInput
     from signscope.cli.settings import CONTROL, flag, number, read_config, text, whole
 
@@ -138,7 +139,10 @@ def _options(ctx: typer.Context) -> dict[str, Any]:
         "smoothness": flag,
         "new_batch_size": optional,
     }
-    return {name: kind(name, typed[name]) for name, kind in kinds.items()}
+    checked = {name: kind(name, typed[name]) for name, kind in kinds.items()}
+    if checked["new_batch_size"] is not None:  # before the work
+        checks.positive("measure", "new_batch_size", checked["new_batch_size"])
+    return checked
 
 
 def _folder(ctx: typer.Context) -> Path | None:

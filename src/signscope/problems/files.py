@@ -1,20 +1,15 @@
 """Data sets and covariances from files: one clear line for every way a file can be wrong."""
 
 import os
-import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 
+from signscope._core.damage import DAMAGED
 from signscope._core.errors import InvalidInput, SignscopeError
 from signscope.problems.tables import listed
-
-DAMAGED = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, RuntimeError, TokenError)
-"""What readers of files raise where one is not what it should be (RuntimeError: compression unknown, encrypted)."""
 
 
 def load_table(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from signscope._core.damage import DAMAGED
 from signscope._core.errors import InvalidInput, SignscopeError
-from signscope.problems.files import DAMAGED
 from signscope.problems.images import cifar10_training
 from signscope.problems.reviews import review_vectors
 

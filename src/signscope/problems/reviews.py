@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from signscope._core.damage import DAMAGED
 from signscope._core.errors import InvalidInput
-from signscope.problems.files import DAMAGED
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
 FILE = "imdb_glove50.npz"

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from signscope._core.damage import DAMAGED
 from signscope._core.errors import InvalidInput, SignscopeError
 from signscope._core.random import stream
-from signscope.problems.files import DAMAGED
 from signscope.problems.images import cifar10_arrays, fashion_arrays
 from signscope.problems.reviews import review_vectors
 
