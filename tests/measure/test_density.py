@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import norm
+from torch import nn
 
 from signscope._core.norms import density_of
 from signscope.measure import gradient_noise
@@ -140,3 +141,18 @@ def test_validation_on_the_quadratic_of_the_specification():
     assert float(raw.mean() / sigma.sum()) == pytest.approx(c4(32), abs=4.5 * stderr / float(sigma.sum()))
     assert float(sigma.sum() - raw.mean()) > 2 * stderr  # teeth
     assert abs(float(squares.mean() - (sigma**2).sum())) < 4.5 * float(squares.std()) / 200**0.5
+
+
+def test_the_interval_allows_for_what_the_correction_leaves():
+    """Coordinates that are active in a tenth of 8 batches: the estimate is far too low, and the interval says so."""
+    gen, dim, inside, below = torch.Generator().manual_seed(0), 300, 0, 0
+    model = nn.Module()
+    model.w = nn.Parameter(torch.zeros(dim))
+    for _ in range(30):
+        active = torch.rand(8, 1, dim, generator=gen) < 0.1
+        rows = list(active * torch.randn(8, 1, dim, generator=gen))  # true density 1
+        found = gradient_noise(model, lambda m, b: (b @ m.w).mean(), rows, num_batches=8).overall
+        inside += found.density_high > 0.95
+        below += found.density < 0.8
+    assert below == 30
+    assert inside >= 25

@@ -72,8 +72,9 @@ def corrected(spread: Spread) -> Density:
     $$ \sigma_1^J = G\sigma_1 - \sum_g \bigl(1 - \tfrac{n_g}{n}\bigr)\sigma_1^{-g}, \qquad
        \phi^J = \frac{(\sigma_1^J)^2}{d \sum_i s_i^2} $$
 
-    The interval is the jackknife's standard error times Student's t with G - 1 degrees of freedom. It covers sampling
-    error, not the bias of coordinates that were active in few batches.
+    The interval is the jackknife's standard error times Student's t with G - 1 degrees of freedom. Where coordinates
+    were active in few batches their standard deviations are too small, and so is the correction: upwards the interval
+    takes in twice its size, as an error of its own.
 
     Args:
         spread: Sums over coordinates.
@@ -94,7 +95,8 @@ def corrected(spread: Spread) -> Density:
     stderr = math.sqrt(float(((pseudo - centre) ** 2 / (1 / share - 1)).mean()))
     value, least = density_of(sigma1, sigma2, spread.dim), 1 / spread.dim
     reach = _student(groups - 1) * stderr
-    inside = [min(1.0, max(least, x)) for x in (value, value - reach, value + reach)]
+    upwards = math.hypot(reach, 2 * (value - raw))
+    inside = [min(1.0, max(least, x)) for x in (value, value - reach, value + upwards)]
     return Density(sigma1, float(spread.std[0]), sigma2, inside[0], raw, inside[1], inside[2])
 
 
