@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pictures_distributed
 import pictures_effects
 import pictures_large
 import pictures_networks
@@ -98,7 +99,11 @@ PICTURES: dict[str, Callable[[Path], None]] = {
     "rows": rows,
     "bias-floor": bias_floor,
 }
-LONG: dict[str, Callable[[Path], None]] = {"networks": pictures_networks.networks, **pictures_tao2026.PICTURES}
+LONG: dict[str, Callable[[Path], None]] = {
+    "networks": pictures_networks.networks,
+    "break-even": pictures_distributed.break_even,
+    **pictures_tao2026.PICTURES,
+}
 
 
 def main(folder: str | Path = HERE, *names: str) -> None:

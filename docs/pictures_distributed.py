@@ -3,6 +3,7 @@
 They are those of `signscope reproduce` at its default size, about ten minutes: too long to be made with the others.
 """
 
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -10,6 +11,15 @@ from pathlib import Path
 from signscope.reproduce.distributed import FIGURES
 
 HERE = Path(__file__).parent / "reproduce" / "distributed"
+
+
+def break_even(path: Path) -> None:
+    """The vote on links of several rates, about eight minutes; needs Linux with unshare, ip and tc."""
+    benchmark = Path(__file__).parents[1] / "benchmarks" / "distributed.py"
+    with tempfile.TemporaryDirectory() as results:
+        options = ["--rounds", "5", "--gbits", "1", "2.5", "5", "10", "25", "--out", f"{results}/out"]
+        subprocess.run([sys.executable, str(benchmark), *options], check=True)
+        path.write_bytes(Path(results, "out", "break_even.png").read_bytes())
 
 
 def main(folder: Path = HERE) -> None:
