@@ -22,6 +22,8 @@ COUNTED = 2**16
 WORD = 64
 """Coordinates per word of a vote; lengths of votes are multiples of it."""
 
+GATHERING = 0x0102040810204080
+"""Eight bytes of 0 or 1, as one number, times this: their bits in order in the top byte."""
 WORTH = 2**20
 """Coordinates from which it pays to load the compiled passes (half a second); later they serve shorter ones too."""
 
@@ -46,8 +48,8 @@ def pack(positive: Tensor) -> Tensor:
         raise InvalidInput(f"pack: the length must be a multiple of 8, got {len(positive)}; pad it.")
     if positive.is_cpu:
         return torch.from_numpy(np.packbits(positive.contiguous().numpy(), bitorder="little"))
-    weights = _weights(positive.device)
-    return (positive.view(-1, 8).to(torch.uint8) * weights).sum(1, dtype=torch.uint8)
+    words = positive.contiguous().view(torch.int64) * GATHERING  # the top byte collects the lowest bits of all eight
+    return words.bitwise_right_shift_(56).to(torch.uint8)
 
 
 def pack_signs(values: Tensor, *, zero: int | Tensor) -> Tensor:
@@ -63,11 +65,23 @@ def pack_signs(values: Tensor, *, zero: int | Tensor) -> Tensor:
     if len(values) % 8:
         raise InvalidInput(f"pack_signs: the length must be a multiple of 8, got {len(values)}; pad it.")
     if not values.is_cpu:
+        row = None if isinstance(zero, Tensor) else _thresholds(zero, values.dtype, values.device)
+        if row is not None:
+            return pack((values.view(-1, 8) > row).view(-1))
         return (pack(values >= 0) & zero) | pack(values > 0)
     packed = np.empty(len(values) // 8, dtype=np.uint8)
     zeros = zero.numpy() if isinstance(zero, Tensor) else np.array([zero], dtype=np.uint8)
     passes_for(len(values)).pack(values.detach().numpy(), zeros, packed, False)
     return torch.from_numpy(packed)
+
+
+@lru_cache(maxsize=8)
+def _thresholds(zero: int, dtype: torch.dtype, device: torch.device) -> Tensor | None:
+    """Eight numbers that exactly those exceed whose bit is set, as in `passes`; None where numbers next to 0 are 0."""
+    nothing = torch.zeros(8, dtype=dtype, device=device)
+    bits = unpack(torch.full((1,), zero, dtype=torch.uint8, device=device))
+    row = torch.where(bits, torch.nextafter(nothing, nothing - 1), nothing)
+    return row if int((row < 0).sum()) == zero.bit_count() else None
 
 
 def passes_for(size: int) -> ModuleType:
