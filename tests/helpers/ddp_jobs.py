@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from helpers.distributed_jobs import flat
-from signscope.optim.distributed import VoteState, vote_hook
+from helpers.distributed_jobs import flat, flip_a_bit
+from signscope.optim.distributed import MessageDamaged, VoteState, vote_hook
 
 
 class Twisted(nn.Module):
@@ -108,6 +108,20 @@ def not_finite(rank, size):
     partly = [name for name, p in trial.net.named_parameters() if bool(p.grad.isnan().any())]
     moved = [name for name, p in trial.net.named_parameters() if not torch.equal(trial.state.averages[p], before[name])]
     return spoilt, partly, moved
+
+
+def one_flips(rank, size):
+    """The last message of a backward pass is damaged on its way to rank 1; what was raised, whether weights moved."""
+    trial = Trial(rank, size, check_messages=True)
+    trial.step()
+    before = flat(trial.net.parameters())
+    if rank == 1:
+        flip_a_bit(trial.state.wire, 1)
+    try:
+        trial.step()
+        return "", False
+    except MessageDamaged as error:
+        return str(error), torch.equal(before, flat(trial.net.parameters()))
 
 
 def refused(rank, size):

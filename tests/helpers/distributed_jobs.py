@@ -11,7 +11,7 @@ from torch import nn
 
 from helpers.pretend_device import Away, PretendDevice
 from signscope._core.private_stream import private_stream
-from signscope.optim.distributed import METHODS, DistributedSign, WorkerLost
+from signscope.optim.distributed import METHODS, DistributedSign, MessageDamaged, WorkerLost
 from signscope.optim.distributed import method as methods_module
 
 SHAPES = ((3, 4), (300,), (), (7, 11))
@@ -221,6 +221,45 @@ def bad_counts(rank, size):
     path = [run.hills.start, *run.advance(3)]
     moved = max(float((new - old).abs().max()) for old, new in pairwise(path))
     return run.opt.mended_scales, numbers(path), moved
+
+
+def flip_a_bit(wire, number):
+    """Of what arrives as message ``number`` (from 0) of bits, the lowest bit of the first byte is turned on the way."""
+    carry, finish, arriving = dist.all_to_all_single, wire.finish, []
+
+    def carried(out, sent, **options):
+        work = carry(out, sent, **options)
+        if out.dtype == torch.uint8:
+            arriving.append((work, out))
+        return work
+
+    def finished(doing, work):
+        finish(doing, work)
+        if len(arriving) > number and arriving[number][0] is work:
+            arriving[number][1].view(-1)[0] ^= 1
+
+    dist.all_to_all_single, wire.finish = carried, finished
+    return carry
+
+
+def one_flips(rank, size, cases, number):
+    """In every case's second step one message to rank 1 is damaged; what was raised, whether anything moved, paths."""
+    results = []
+    for case in cases:
+        run = Run(rank, size, **case)
+        start, sent = [flat(run.params), *run.advance(1)], run.opt.rounds.wire.control_bytes
+        if rank == 1:
+            carry = flip_a_bit(run.opt.rounds.wire, number)
+        try:
+            path, message = run.advance(1), ""
+            sent = run.opt.rounds.wire.control_bytes - sent
+        except (MessageDamaged, WorkerLost) as error:
+            path, message = [flat(run.params)], f"{type(error).__name__}: {error}"
+        finally:
+            if rank == 1:
+                dist.all_to_all_single = carry
+        results.append((message, bool(torch.equal(start[1], path[-1])), numbers([*start, *path]), sent))
+    return results
 
 
 def disagreements(rank, size):

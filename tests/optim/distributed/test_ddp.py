@@ -70,6 +70,13 @@ def test_an_infinite_gradient_spoils_its_bucket_on_all_ranks_and_no_average():
     assert "last.weight" in moved
 
 
+def test_a_damaged_message_is_an_error_where_it_arrived():
+    first, second = launch(jobs.one_flips, 2)
+    assert first == ("", False)
+    assert "vote_hook: rank 1 of 2 received other bits than rank 0 sent in step 1 (all-gather)" in second[0]
+    assert second[1]
+
+
 def test_states_that_do_not_fit_are_refused():
     for messages, averages, steps in launch(jobs.refused, 2):
         assert "was given the checkpoint of rank" in messages[0]

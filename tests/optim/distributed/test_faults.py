@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
 from helpers import distributed_jobs as jobs
 from helpers.processes import launch
+from signscope.optim.distributed.faults import row_sums
 
 pytestmark = pytest.mark.multiproc
 
@@ -63,6 +65,58 @@ def test_counts_beyond_the_number_of_workers_are_clipped():
     assert [r[0] for r in results] == [6, 6]  # two in each of three steps, seen by everyone
     assert np.array_equal(results[0][1], results[1][1])
     assert all(r[2] <= 0.5 * 1.0001 for r in results)  # a unanimous vote moves by lr, a hundred votes would by 50 lr
+
+
+FLIPPED = [{"method": method, "check_messages": True} for method in ("majority-vote", "dvr-sign", "ssdm")]
+
+
+def test_a_damaged_answer_is_an_error_where_it_arrived():
+    unchecked = {"method": "majority-vote"}
+    first, second = launch(jobs.one_flips, 2, [*FLIPPED, unchecked], 1)
+    for told, (message, stayed, path, _), case in zip(first, second, FLIPPED, strict=False):
+        assert message.startswith("MessageDamaged"), case
+        assert "rank 1 of 2 received other bits than rank 0 sent in step 1 (all-gather)" in message
+        assert "from the last checkpoint" in message
+        assert stayed
+        assert told[0] == ""
+        assert np.array_equal(told[2][1], path[1])
+    message, _, path, _ = second[-1]  # teeth: without the option the flip moves one weight the other way, unseen
+    assert message == ""
+    assert np.flatnonzero(path[-1] != first[-1][2][-1]).tolist() == [0]
+
+
+def test_damaged_votes_stop_every_worker():
+    first, second = launch(jobs.one_flips, 2, FLIPPED[:1], 0)
+    assert second[0][0].startswith("MessageDamaged")
+    assert "(all-to-all)" in second[0][0]
+    assert first[0][0].startswith("WorkerLost")
+    assert first[0][1]
+    assert second[0][1]
+
+
+def test_sums_change_nothing_else_and_cost_eight_bytes_a_message():
+    cases = [{"method": "dvr-sign", "check_messages": checked} for checked in (True, False)]
+    for (_, _, path, sent), (_, _, plain, before) in launch(jobs.one_flips, 3, cases, 10**6):
+        assert np.array_equal(path, plain)
+        assert sent - before == 2 * 8 * 2  # two rounds of messages to two others
+
+
+def test_sums_tell_rows_apart():
+    gen = torch.Generator().manual_seed(0)
+    rows = torch.randint(0, 256, (3, 4096), dtype=torch.uint8, generator=gen)
+    sums = row_sums(rows)
+    for byte in (0, 1, 2, 3, 777, 4095):
+        for bit in range(8):
+            other = rows.clone()
+            other[1, byte] ^= 1 << bit
+            assert (row_sums(other) != sums).view(-1).tolist() == [False, True, False]
+    swapped = rows.clone()  # teeth: a plain sum would not see words that changed places
+    swapped[2, :4], swapped[2, 8:12] = rows[2, 8:12], rows[2, :4]
+    assert (row_sums(swapped) != sums).view(-1).tolist() == [False, False, True]
+    top = rows.clone()
+    top[0, 3] ^= 128
+    top[0, 403] ^= 128
+    assert (row_sums(top) != sums).view(-1).tolist() == [True, False, False]
 
 
 def test_ranks_that_differ_are_told_so_at_the_start():

@@ -1,7 +1,8 @@
-"""What can go wrong between workers: lost ones, corrupt scales, parameters that differ."""
+"""What can go wrong between workers: lost ones, damaged messages, corrupt scales, parameters that differ."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -13,6 +14,10 @@ class WorkerLost(SignscopeError, RuntimeError):
     """A worker died, hung beyond the timeout, or left the group; no step was taken from what it sent."""
 
 
+class MessageDamaged(SignscopeError, RuntimeError):
+    """A message did not arrive as it was sent; no step was taken from it."""
+
+
 def lost(who: str, *, rank: int, size: int, step: int, doing: str, timeout: float | None, cause: object) -> WorkerLost:
     """The error that a survivor raises."""
     waited = "the timeout of the process group" if timeout is None else f"{timeout:g} s"
@@ -21,6 +26,36 @@ def lost(who: str, *, rank: int, size: int, step: int, doing: str, timeout: floa
         "worker died, hangs, or runs other code. This step was not taken. Stop all workers, start them again (torchrun "
         f"does with --max-restarts) and continue from the last checkpoint. Cause: {_first_line(cause)}"
     )
+
+
+def damaged(who: str, *, rank: int, size: int, step: int, doing: str, senders: Sequence[int]) -> MessageDamaged:
+    """The error of the rank to which something else came than was sent."""
+    return MessageDamaged(
+        f"{who}: rank {rank} of {size} received other bits than rank {', '.join(map(str, senders))} sent in step "
+        f"{step} ({doing}). This step was not taken. Look at the network and the memory of these machines, then start all "
+        "workers again from the last checkpoint."
+    )
+
+
+def row_sums(rows: Tensor) -> Tensor:
+    """One number per row that tells a damaged row from what was sent.
+
+    The words of 32 bits are added with odd weights modulo 2^64, so that no change within one word goes unseen, and
+    chance changes of several pass with probability about 2^-32.
+
+    Args:
+        rows: Contiguous numbers of any type, whole words per row, shape (rows, length).
+
+    Returns:
+        int64, shape (rows, 1).
+    """
+    words = rows.view(torch.int32)
+    return (words * _odd_numbers(words.shape[1], words.device)).sum(1, keepdim=True)
+
+
+@lru_cache(maxsize=4)
+def _odd_numbers(length: int, device: torch.device) -> Tensor:
+    return torch.arange(1, 2 * length, 2, device=device)
 
 
 def mend_scales(scales: Tensor, *, limit: float | None) -> tuple[Tensor, int]:

@@ -84,6 +84,8 @@ class DistributedSign(TwoPointOptimizer):
         timeout: Seconds after which a missing worker is an error; None leaves it to the process group.
         max_scale: Largest scale of a message that is believed; larger ones are clipped and counted.
         checksum_every: Steps between comparisons of the parameters across ranks; 0 for the first step alone.
+        check_messages: Compare every message with a sum that travels beside it (8 bytes), so that a damaged one is an
+            error; without it a flipped bit is a vote.
         bucket_size: Coordinates of a flat buffer; many small tensors travel together. Plain votes of one buffer travel
             while the next is packed: on slow links several smaller ones hide each other, on fast ones they cost calls.
         weight_decay: Decoupled weight decay, per unit of ``lr``.
@@ -98,6 +100,7 @@ class DistributedSign(TwoPointOptimizer):
     Raises:
         InvalidInput: No process group, a wrong option, or ranks that differ.
         WorkerLost: At a step, when another worker died or hangs.
+        MessageDamaged: At a step with ``check_messages``, when a message did not arrive as it was sent.
     """
 
     carried = (*TwoPointOptimizer.carried, "method")
@@ -124,6 +127,7 @@ class DistributedSign(TwoPointOptimizer):
         timeout: float | None = None,
         max_scale: float | None = None,
         checksum_every: int = 0,
+        check_messages: bool = False,
         bucket_size: int = 2**25,
         weight_decay: float = 0.0,
         maximize: bool = False,
@@ -163,6 +167,7 @@ class DistributedSign(TwoPointOptimizer):
             "max_scale": max_scale,
             "init_batches": init_batches,
             "checksum_every": checksum_every,
+            "check_messages": check_messages,
         }
         self.rounds = Rounds(
             who,

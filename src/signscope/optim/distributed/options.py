@@ -29,6 +29,7 @@ class Options:
     init_batches: int = 1
     period: int = 0
     checksum_every: int = 0
+    check_messages: bool = False
 
 
 def checked_options(who: str, kind: "type[Method]", given: Mapping[str, Any]) -> Options:
@@ -54,6 +55,7 @@ def checked_options(who: str, kind: "type[Method]", given: Mapping[str, Any]) ->
         max_scale=None if limit is None else checks.positive(who, "max_scale", limit),
         init_batches=checks.integer(who, "init_batches", given["init_batches"], minimum=1),
         checksum_every=checks.integer(who, "checksum_every", given["checksum_every"], minimum=0),
+        check_messages=bool(given["check_messages"]),
     )
     _refuse_unused(
         who,

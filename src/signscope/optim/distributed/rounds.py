@@ -50,10 +50,11 @@ class Rounds:
     ) -> None:
         if block_size % 8:
             raise InvalidInput(f"{who}: `block_size` must be a multiple of 8, got {block_size}.")
-        self.who, self.method, self.options, self.groups = who, method, options, groups
+        self.who, self.method, self.groups = who, method, groups
         self.params: list[Tensor] = [param for group in groups for param in group["params"]]
         self.device, self.dtype = common_place(who, self.params)
         self.wire = Wire(who, group, timeout=timeout)
+        self.options = options
         self.buckets = make_buckets(
             self.params, num_workers=self.wire.size, block_size=block_size, bucket_size=bucket_size
         )
@@ -64,6 +65,16 @@ class Rounds:
         self._flats: dict[tuple[str, int], Tensor] = {}
         self._stream: VoteStream | None = None
         self._compared = False
+
+    @property
+    def options(self) -> Options:
+        """What the user chose; a checkpoint brings its own."""
+        return self._options
+
+    @options.setter
+    def options(self, options: Options) -> None:
+        self._options = options
+        self.wire.checked = options.check_messages
 
     # --- before a round -------------------------------------------------------------------------------------------
 

@@ -65,6 +65,7 @@ class VoteState:
         momentum: Weight of the past in local averages (Signum), 0 for signSGD.
         tie: "parity" or "ternary", as for `DistributedSign`.
         timeout: Seconds after which a missing worker is an error; None leaves it to the process group.
+        check_messages: Compare every message with a sum that travels beside it, as for `DistributedSign`.
     """
 
     def __init__(
@@ -74,8 +75,10 @@ class VoteState:
         momentum: float = 0.0,
         tie: Tie = "parity",
         timeout: float | None = None,
+        check_messages: bool = False,
     ) -> None:
         self.wire = Wire("vote_hook", process_group, timeout=timeout)
+        self.wire.checked = check_messages
         self.momentum = past("vote_hook", "momentum", momentum)
         self.tie = checks.one_of("vote_hook", "tie", tie, ("parity", "ternary"))
         self.averages = WeakTensorKeyDictionary()  # by parameter: DDP may rebuild its buckets
@@ -97,7 +100,7 @@ class VoteState:
             WorkerLost: A rank did not answer.
         """
         if not self.compared and self.wire.size > 1:
-            rows = self.wire.agree([digest([self.momentum, self.tie]), self.steps], device=device)
+            rows = self.wire.agree([digest([self.momentum, self.tie, self.wire.checked]), self.steps], device=device)
             refuse_differences("vote_hook", ["options", "the step counters"], rows)
         self.compared = True
 
@@ -162,6 +165,7 @@ def vote_hook(state: VoteState, bucket: GradBucket) -> torch.futures.Future[Tens
     Raises:
         InvalidInput: No `VoteState`, or one that differs between ranks.
         WorkerLost: Another worker died, hangs or left.
+        MessageDamaged: A message did not arrive as it was sent (only with ``check_messages``).
     """
     if not isinstance(state, VoteState):
         raise InvalidInput(f"vote_hook: register it with a VoteState(), got {type(state).__name__}.")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from signscope._core.equations import equation
 from signscope._core.errors import InvalidInput
-from signscope.optim.distributed.faults import lost
+from signscope.optim.distributed.faults import damaged, lost, row_sums
 
 SINGLE_GATHER: Any = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
 """The later name where there is one: the earlier is deprecated there."""
@@ -50,20 +50,26 @@ class Pending:
         doing: Name for messages.
         result: What `wait` returns, complete only then.
         work: Handle of torch.distributed; None where nothing is sent.
+        sums: The senders' `row_sums` of the result, under way; None where they are not asked for.
     """
 
-    def __init__(self, wire: "Wire", doing: str, result: Tensor, work: Any = None) -> None:
-        self.wire, self.doing, self.result, self.work = wire, doing, result, work
+    def __init__(
+        self, wire: "Wire", doing: str, result: Tensor, work: Any = None, sums: "Pending | None" = None
+    ) -> None:
+        self.wire, self.doing, self.result, self.work, self.sums = wire, doing, result, work, sums
 
     def wait(self) -> Tensor:
         """The result, as soon as everything is here.
 
         Raises:
             WorkerLost: A worker died, hangs or left.
+            MessageDamaged: The sums are not those of what came.
         """
         if self.work is not None:
             work, self.work = self.work, None
             self.wire.finish(self.doing, work)
+            if self.sums is not None:
+                self.wire.compare(self.doing, self.result, self.sums.wait())
         return self.result
 
 
@@ -91,6 +97,8 @@ class Wire:
             raise InvalidInput(f"{who}: this process (rank {dist.get_rank()}) is not in the given process group.")
         self.payload_bytes = self.dense_bytes = self.control_bytes = 0
         self.step = 0
+        self.checked = False
+        """Whether messages are compared with sums that travel beside them (8 bytes each, control_bytes)."""
         self.broken: Exception | None = None
         # gloo gathers around a ring, in n - 1 turns; sending the row to everyone at once is as many bytes, and faster.
         self.direct = dist.get_backend(group) == "gloo"
@@ -117,7 +125,8 @@ class Wire:
             "all-to-all", lambda: dist.all_to_all_single(received, slices, group=self.group, async_op=True)
         )
         self._count(kind, slices[0], times=self.size - 1)
-        return Pending(self, "all-to-all", received, work)
+        sums = self.start_exchange(row_sums(slices), kind="control") if self._adds_sums(kind) else None
+        return Pending(self, "all-to-all", received, work, sums)
 
     def start_gather(
         self, own: Tensor, *, out: Tensor | None = None, room: Tensor | None = None, kind: str = "payload"
@@ -137,7 +146,8 @@ class Wire:
             "all-gather", lambda: send(everything.view(-1), sent.view(-1), group=self.group, async_op=True)
         )
         self._count(kind, own, times=self.size - 1)
-        return Pending(self, "all-gather", everything, work)
+        sums = self.start_gather(row_sums(own[None])[0], kind="control") if self._adds_sums(kind) else None
+        return Pending(self, "all-gather", everything, work, sums)
 
     def start_agree(self, numbers: list[int], *, device: torch.device) -> Pending:
         """Whole numbers of every rank, shape (ranks, numbers), without waiting."""
@@ -161,6 +171,22 @@ class Wire:
         except RuntimeError as cause:
             self.broken = cause
             raise self._lost(doing, cause) from cause
+
+    def compare(self, doing: str, rows: Tensor, sums: Tensor) -> None:
+        """Looks whether rows arrived as they were sent.
+
+        Raises:
+            MessageDamaged: A row did not.
+        """
+        senders = (row_sums(rows) != sums).view(-1).nonzero().view(-1).tolist()
+        if senders:
+            self.broken = damaged(
+                self.who, rank=self.rank, size=self.size, step=self.step, doing=doing, senders=senders
+            )
+            raise self.broken
+
+    def _adds_sums(self, kind: str) -> bool:
+        return self.checked and kind != "control"
 
     def _start(self, doing: str, start: Callable[[], Any]) -> Any:
         if self.broken is not None:
