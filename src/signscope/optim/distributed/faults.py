@@ -32,8 +32,8 @@ def damaged(who: str, *, rank: int, size: int, step: int, doing: str, senders: S
     """The error of the rank to which something else came than was sent."""
     return MessageDamaged(
         f"{who}: rank {rank} of {size} received other bits than rank {', '.join(map(str, senders))} sent in step "
-        f"{step} ({doing}). This step was not taken. Look at the network and the memory of these machines, then start all "
-        "workers again from the last checkpoint."
+        f"{step} ({doing}). This step was not taken. Look at the network and the memory of these machines, then start "
+        "all workers again from the last checkpoint."
     )
 
 
