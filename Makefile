@@ -5,11 +5,11 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 WORKERS ?= 2
 
-.PHONY: demo test test-slow check bench docs clean
+.PHONY: demo test test-slow test-gpu check bench docs clean
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo | test | test-slow | check | bench | docs | clean"
+	@echo "make demo | test | test-slow | test-gpu | check | bench | docs | clean"
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -31,6 +31,9 @@ test: $(VENV)/.dev
 
 test-slow: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m slow
+
+test-gpu: $(VENV)/.dev  # needs a build of torch for GPUs; NCCL runs with as many workers as there are GPUs
+	$(BIN)/python -m pytest -m gpu
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -2,9 +2,9 @@
 
     torchrun --standalone --nproc_per_node=4 examples/distributed_vote.py
 
-gloo on CPUs, NCCL where there are GPUs; started alone it is a group of one. With the same digits everywhere a
-majority vote does well. When every worker has its own digits the vote is biased, and DVR-Sign, whose messages carry
-one scale per block, is not.
+NCCL where there is a GPU for every worker, gloo on CPUs elsewhere; started alone it is a group of one. With the same
+digits everywhere a majority vote does well. When every worker has its own digits the vote is biased, and DVR-Sign,
+whose messages carry one scale per block, is not.
 """
 
 # %%
@@ -23,12 +23,16 @@ BATCH = 32
 LR = {"majority-vote": 0.003, "dvr-sign": 0.003, "ef-sign": 0.3}  # the last is a rate of SGD
 
 # %% The group: torchrun tells who we are
+place = int(os.environ.get("LOCAL_RANK", "0"))
+on_gpus = torch.cuda.device_count() >= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # NCCL takes one worker per GPU
+device = torch.device("cuda", place) if on_gpus else torch.device("cpu")
+if on_gpus:
+    torch.cuda.set_device(device)
 if "RANK" in os.environ:
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    dist.init_process_group("nccl" if on_gpus else "gloo")
 else:
     dist.init_process_group("gloo", init_method=f"file://{tempfile.mkdtemp()}/store", rank=0, world_size=1)
 rank, size = dist.get_rank(), dist.get_world_size()
-device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if torch.cuda.is_available() else "cpu"
 torch.set_num_threads(1)
 
 # %% The rows: dealt out in order (all digits everywhere), or sorted by label (each worker has its own digits)

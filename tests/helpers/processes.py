@@ -14,7 +14,7 @@ CONTEXT.set_forkserver_preload(
 )  # torch is imported once, then processes are forked
 
 
-def _child(job, rank, size, store, pipe, timeout, arguments):
+def _child(job, rank, size, store, pipe, timeout, backend, arguments):
     from datetime import timedelta
 
     import torch
@@ -23,8 +23,10 @@ def _child(job, rank, size, store, pipe, timeout, arguments):
     warnings.simplefilter("error")
     torch.set_num_threads(1)
     try:
+        if backend == "nccl":
+            torch.cuda.set_device(rank)
         dist.init_process_group(
-            "gloo", init_method=f"file://{store}", rank=rank, world_size=size, timeout=timedelta(seconds=timeout)
+            backend, init_method=f"file://{store}", rank=rank, world_size=size, timeout=timedelta(seconds=timeout)
         )
         pipe.send(("ok", job(rank, size, *arguments)))
     except BaseException:
@@ -33,7 +35,7 @@ def _child(job, rank, size, store, pipe, timeout, arguments):
         pipe.close()
 
 
-def launch(job, size, *arguments, limit=90.0, collective_timeout=60.0):
+def launch(job, size, *arguments, limit=90.0, collective_timeout=60.0, backend="gloo"):
     """Results of ``job(rank, size, *arguments)`` by rank; None for one that died without a word.
 
     The job is a function of a module that children can import. A rank that raises fails the test with its traceback.
@@ -43,7 +45,7 @@ def launch(job, size, *arguments, limit=90.0, collective_timeout=60.0):
         try:
             for rank in range(size):
                 here, there = CONTEXT.Pipe(duplex=False)
-                given = (job, rank, size, Path(folder) / "store", there, collective_timeout, arguments)
+                given = (job, rank, size, Path(folder) / "store", there, collective_timeout, backend, arguments)
                 child = CONTEXT.Process(target=_child, args=given, daemon=True)
                 child.start()
                 there.close()

@@ -1,9 +1,11 @@
 """Signs as bits: packing, unpacking, and votes counted on the packed words.
 
 The format is fixed: bit ``i % 8`` of byte ``i // 8`` belongs to coordinate ``i`` (little-endian bit order), and a
-set bit means +1. On the CPU NumPy or compiled code passes over the memory of the tensors, elsewhere torch does.
+set bit means +1. On the CPU NumPy or compiled code passes over the memory of the tensors, on GPUs Triton does where it
+is there, elsewhere torch operations.
 """
 
+import warnings
 from functools import lru_cache
 from types import ModuleType
 from typing import Literal
@@ -65,14 +67,20 @@ def pack_signs(values: Tensor, *, zero: int | Tensor) -> Tensor:
     if len(values) % 8:
         raise InvalidInput(f"pack_signs: the length must be a multiple of 8, got {len(values)}; pad it.")
     if not values.is_cpu:
-        row = None if isinstance(zero, Tensor) else _thresholds(zero, values.dtype, values.device)
-        if row is not None:
-            return pack((values.view(-1, 8) > row).view(-1))
-        return (pack(values >= 0) & zero) | pack(values > 0)
+        kernels = _on_gpu(values.device)
+        return _pack_signs(values, zero) if kernels is None else kernels.pack_signs(values, zero)
     packed = np.empty(len(values) // 8, dtype=np.uint8)
     zeros = zero.numpy() if isinstance(zero, Tensor) else np.array([zero], dtype=np.uint8)
     passes_for(len(values)).pack(values.detach().numpy(), zeros, packed, False)
     return torch.from_numpy(packed)
+
+
+def _pack_signs(values: Tensor, zero: int | Tensor) -> Tensor:
+    """By torch operations."""
+    row = None if isinstance(zero, Tensor) else _thresholds(zero, values.dtype, values.device)
+    if row is not None:
+        return pack((values.view(-1, 8) > row).view(-1))
+    return (pack(values >= 0) & zero) | pack(values > 0)
 
 
 @lru_cache(maxsize=8)
@@ -103,6 +111,42 @@ def _kernels() -> ModuleType | None:
     return kernels if kernels.usable() else None
 
 
+@lru_cache(maxsize=8)
+def _on_gpu(device: torch.device) -> ModuleType | None:
+    """Triton's kernels for a device, where they give the same bits as torch operations; None elsewhere."""
+    if device.type != "cuda":
+        return None
+    try:
+        from signscope.optim.distributed import triton_kernels
+    except ImportError:
+        return None
+    return triton_kernels if _agrees(triton_kernels, device) else None
+
+
+def _agrees(kernels: ModuleType, device: torch.device) -> bool:
+    """Whether kernels give the bits of the torch operations for numbers of all kinds; warns where they do not."""
+    gen = torch.Generator().manual_seed(0)
+    special = torch.tensor([0.0, -0.0, 1e-45, -1e-45, float("inf"), -float("inf"), 1e38, -1e38])
+    values = torch.cat([torch.randn(8 * 777, generator=gen), special]).to(device)
+    zeros = torch.randint(256, (778,), dtype=torch.uint8, generator=gen).to(device)
+    try:
+        for numbers in (values, values.double()):
+            for zero in (EVEN, ODD, zeros):
+                packed = _pack_signs(numbers, zero)
+                steps = [run(packed, torch.empty_like(numbers), 0.1) for run in (_unpack_signs, kernels.unpack_signs)]
+                if not (torch.equal(kernels.pack_signs(numbers, zero), packed) and torch.equal(*steps)):
+                    raise ArithmeticError("they give other bits")
+    except Exception as cause:  # whatever a compiler and a driver may raise: the torch operations do without them
+        warnings.warn(
+            f"signscope: Triton's kernels cannot be used on {device} ({type(cause).__name__}: {str(cause)[:200]}); "
+            "torch operations pack the signs instead, with the same result in a few times the time.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return False
+    return True
+
+
 def unpack(packed: Tensor) -> Tensor:
     """Bits as booleans, shape (8 * bytes,)."""
     if packed.is_cpu:
@@ -123,9 +167,16 @@ def unpack_signs(packed: Tensor, out: Tensor, *, length: float = 1.0) -> Tensor:
         ``out``.
     """
     if not packed.is_cpu:
-        return out.copy_(unpack(packed)).mul_(2 * length).sub_(length)
+        kernels = _on_gpu(packed.device)
+        return _unpack_signs(packed, out, length) if kernels is None else kernels.unpack_signs(packed, out, length)
     passes_for(len(out)).unpack(packed.contiguous().numpy(), out.numpy(), length)
     return out
+
+
+def _unpack_signs(packed: Tensor, out: Tensor, length: float) -> Tensor:
+    """By torch operations."""
+    up = out.new_full((), length)
+    return torch.where(unpack(packed), up, -up, out=out)
 
 
 def unpack_ternary(nonzero: Tensor, positive: Tensor, out: Tensor, *, length: float = 1.0) -> Tensor:
