@@ -38,7 +38,7 @@ class Curve:
         num_runs: Number of runs behind ``value``; 0 for a prediction.
         status: ok, unstable, diverged, undefined, interrupted or inaccurate.
         message: Why the status is not ok, and what to do; empty when it is.
-        optimizer: ``"sgd"``, ``"signsgd"`` or ``"adam"``.
+        optimizer: ``"sgd"``, ``"signsgd"``, ``"adam"`` or ``"signum"``.
         lr: The theory's rate (its value at time 0 when a schedule is used).
         step_size: ``lr / dim``: what one update multiplies, and what torch.optim calls lr.
         provenance: method, equation, options, seed, version.

@@ -9,9 +9,10 @@ from scipy.integrate import solve_ivp
 
 from signscope import InvalidInput, LeastSquares, Unsupported, limit, predict
 from signscope.integrate import ModeSystem, solve
+from signscope.limits import effect_curve, predict_plan
 from signscope.limits.coefficients import Setting, coefficients
 from signscope.limits.spectrum import spectrum
-from signscope.schedules import Constant, Cosine, Linear, PiecewiseConstant, WarmupStableDecay
+from signscope.schedules import BatchPlan, Constant, Cosine, Linear, PiecewiseConstant, WarmupStableDecay
 
 
 def rotated(dim=12, noise=0.3, seed=0):
@@ -181,8 +182,8 @@ def test_noise_that_rules_sgd_out_is_a_status_that_names_it():
 
 
 def test_sgd_beyond_its_stability_limit_is_unstable():
-    problem = LeastSquares(np.ones(20), noise=0.1)
-    assert predict(problem, "sgd", lr=1.99, horizon=2).status == "ok"
+    problem = LeastSquares(np.ones(400), noise=0.1)
+    assert predict(problem, "sgd", lr=1.98, horizon=2).status == "ok"
     curve = predict(problem, "sgd", lr=2.01, horizon=2)
     assert curve.status == "unstable"
     assert "2" in curve.message
@@ -296,6 +297,27 @@ def test_times_may_be_a_view_and_are_the_callers_own():
     curve = predict(rotated(), "sgd", lr=0.3, horizon=2, times=falling[::-1])
     falling[:] = 7
     assert curve.time.tolist() == [0, 0.5, 1, 1.5, 2]
+
+
+def test_more_pieces_than_steps_are_refused_at_once():
+    """A rate for every single step, as a scheduler would give it: the solver stops at each piece."""
+    problem = LeastSquares(np.linspace(0.1, 1, 2000), noise=0.3)
+    count = 20_001
+    pieces = PiecewiseConstant(tuple(k / 2000 for k in range(count)), tuple(0.3 for _ in range(count)))
+    words = r"`lr` has 20,001 pieces up to time 10.1 and the solver takes at most 20,000 steps"
+    for optimizer in ("sgd", "signsgd", "adam"):
+        with pytest.raises(Unsupported, match=words):
+            predict(problem, optimizer, lr=pieces, horizon=10.1)
+    with pytest.raises(Unsupported, match="20,001 pieces"):
+        effect_curve(problem, "compression", lr=pieces, horizon=10.1)
+    with pytest.raises(Unsupported, match="predict_plan: `lr` has 20,001 pieces"):
+        predict_plan(problem, "sgd", plan=BatchPlan(pieces.times, pieces.values, (1,) * count, 10.1))
+    exact = [predict(problem, "sgd", lr=lr, horizon=0.5, method="exact").final for lr in (pieces, 0.3)]
+    assert exact[0] == exact[1]
+    rows = np.random.default_rng(0).standard_normal((60, 3))
+    data = LeastSquares.from_data(rows, rows.sum(1) + 0.1 * rows[:, 0] ** 3)
+    with pytest.raises(Unsupported, match="takes at most 3,000 steps"):
+        predict(data, "sgd", lr=pieces, horizon=5)
 
 
 def test_a_rate_that_swings_too_fast_is_never_ok_and_negative(monkeypatch):

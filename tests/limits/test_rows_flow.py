@@ -241,8 +241,10 @@ def test_unstable_sgd_is_a_status():
     far = predicted(rows, "sgd", 1.0, rtol=0.1)
     assert far.status == "unstable"
     assert far.value[-1] == float("inf")
-    late = PiecewiseConstant((0.0, 0.01), (0.0, 50.0))
-    assert predicted(rows, "sgd", late, rtol=0.1).status == "diverged"
+    late = PiecewiseConstant((0.0, 0.01), (0.0, 50.0))  # beyond the limit to the end, if not from the start
+    assert predicted(rows, "sgd", late, rtol=0.1).status == "unstable"
+    burst = PiecewiseConstant((0.0, 0.01, 0.5), (0.0, 50.0, 0.05))
+    assert predicted(rows, "sgd", burst, rtol=0.1).status == "diverged"
 
 
 def test_schedules_move_the_path_and_their_jumps_are_steps():

@@ -77,8 +77,8 @@ def test_two_rates_of_one_optimizer_are_told_apart():
 def test_optimizers_differ_in_colour_dash_and_marker():
     looks = list(FIXED.values())
     for part in ("color", "dash", "marker"):
-        assert len({getattr(s, part) for s in looks}) == 3
-    assert len({s.color for s in (*looks, *SPARE)}) == 7
+        assert len({getattr(s, part) for s in looks}) == 4
+    assert len({s.color for s in (*looks, *SPARE)}) == 8
 
 
 def test_what_a_logarithmic_axis_cannot_show_is_left_out(ax):

@@ -13,3 +13,8 @@ FAILED: frozenset[str] = frozenset({"unstable", "diverged", "undefined"})
 
 Optimizer = Literal["sgd", "signsgd", "adam"]
 OPTIMIZERS: tuple[str, ...] = get_args(Optimizer)
+"""Covered by every theory here, and compared when nothing else is asked for."""
+
+Predicted = Literal["sgd", "signsgd", "adam", "signum"]
+PREDICTED: tuple[str, ...] = get_args(Predicted)
+"""Those with a risk equation in the limit of high dimension."""

@@ -5,7 +5,6 @@ against it; see `reliable`. Momentum needs no stream of random numbers: the sums
 """
 
 import math
-from collections.abc import Callable
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -18,8 +17,8 @@ from signscope._core.errors import Unsupported
 from signscope.limits.adam_integrals import Averages, Direction
 from signscope.limits.adam_lattice import Lattice
 from signscope.limits.adam_residual import ResidualLaw, is_centred_gaussian
+from signscope.limits.log_panels import Panels
 from signscope.noise import NoiseLaw
-from signscope.noise.piecewise import chebyshev_coefficients, chebyshev_points, clenshaw
 
 SHORT = 0.05  # largest memory of the first-moment average, in units of time, that counts as short
 _FALLEN = 0.4  # of Q over the whole memory at the centre of the lattice
@@ -89,12 +88,12 @@ class AdamMoments:
         return Averages(Lattice(self.betas[1]), self.batch_size)
 
     @cached_property
-    def _slopes(self) -> "_Panels":
-        return _Panels(self._log_slope, _SLOPE_NODES)
+    def _slopes(self) -> Panels:
+        return Panels(self._log_slope, _SLOPE_NODES)
 
     @cached_property
-    def _noises(self) -> "_Panels":
-        return _Panels(self._log_noise, _NOISE_NODES)
+    def _noises(self) -> Panels:
+        return Panels(self._log_noise, _NOISE_NODES)
 
     def _log_slope(self, log_risk: np.ndarray) -> np.ndarray:
         direction, log_scale = self._direction(log_risk)
@@ -167,41 +166,3 @@ def _require_variance(law: NoiseLaw, betas: tuple[float, float]) -> None:
             f"AdamMoments: with betas = ({beta1:g}, {beta2:g}) Adam's direction has no variance{noise}, "
             "so its risk has no limit equation. Use beta2 > beta1^2, or beta1 = 0."
         )
-
-
-class _Panels:
-    """Functions of log R as Chebyshev interpolants on unit panels, filled when first needed."""
-
-    def __init__(self, function: Callable[[np.ndarray], np.ndarray], num_nodes: int) -> None:
-        self.function, self.nodes = function, chebyshev_points(num_nodes)
-        self.first, self.coefficients = 0, None
-
-    def __call__(self, x: Tensor) -> list[Tensor]:
-        """All functions at ``x``, each of its shape; NaN at NaN."""
-        floor = x.detach().floor()
-        known = floor[~floor.isnan()]
-        low, high = (int(known.min()), int(known.max())) if known.numel() else (self.first, self.first)
-        coefficients = self._cover(low, high)
-        panel = floor.nan_to_num(float(self.first))
-        place = (panel - self.first).long()
-        return [clenshaw(c[place], 2 * (x - panel) - 1) for c in coefficients]
-
-    def _cover(self, low: int, high: int) -> Tensor:
-        """Coefficients with every panel from ``low`` to ``high`` filled, shape (functions, panels, nodes)."""
-        if self.coefficients is None:
-            self.first, self.coefficients = low, self._fill(low, high + 1)
-        last = self.first + self.coefficients.shape[1]
-        if low < self.first:
-            self.coefficients = torch.cat([self._fill(low, self.first), self.coefficients], dim=1)
-            self.first = low
-        if high >= last:
-            self.coefficients = torch.cat([self.coefficients, self._fill(last, high + 1)], dim=1)
-        return self.coefficients
-
-    def _fill(self, start: int, stop: int) -> Tensor:
-        """Coefficients of some panels, each made alone, so that its bits do not depend on what was asked before."""
-        return torch.cat([self._panel(start + k) for k in range(stop - start)], dim=1)
-
-    def _panel(self, index: int) -> Tensor:
-        points = index + 0.5 * (1 + self.nodes)
-        return chebyshev_coefficients(torch.from_numpy(self.function(points.numpy())))[:, None]

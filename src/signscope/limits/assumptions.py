@@ -20,6 +20,8 @@ COLUMNS, DRAWN, FEWEST = 64, 16, 4  # of the resolvent, looked at beyond EVERY_C
 MANY = 250_000  # dimensions from which fewer columns are drawn
 EVERY_COLUMN = 500
 ANGLES = 5  # of the upper half of the circle, ends included; the lower half is its mirror image
+_NOT_LINEAR, _FALLEN = 0.25, 0.5  # error of the mean step, and fall of the risk, from which it is said
+_FEW = 5  # coordinates: below, what else is of order 1 / dim counts as much
 TERMS, REST = 24, 1e-2  # most terms of the Neumann series; what it may leave out, in units of d^-1/2
 _TOL = 1e-3  # relative, of an extreme eigenvalue found by products alone
 
@@ -153,6 +155,24 @@ def linearisation_error(problem: LeastSquares, *, batch_size: int = 1) -> float:
     rho = (linear / factor).clamp(max=1 - 1e-12)
     exact = 2 * stdtr(batch_size, (math.sqrt(batch_size) * rho / (1 - rho**2).sqrt()).numpy()) - 1
     return float((pull * torch.from_numpy(exact)).sum() / (pull * linear).sum()) - 1
+
+
+def aligned_start(problem: LeastSquares, *, batch_size: int, risk: Tensor) -> str:
+    """Why a curve of signSGD with the values ``risk`` is inaccurate: its descent is one of few coordinates; or empty.
+
+    The signs' linear theory is then wrong while the risk falls, by a tenth to several times of it. A run in which noise
+    fills the other coordinates soon is none of these: its risk does not fall by half.
+    """
+    seen = risk[torch.isfinite(risk)]
+    if not len(seen) or not float(seen.min()) < _FALLEN * float(problem.excess_risk(problem.start)):
+        return ""
+    error = linearisation_error(problem, batch_size=batch_size)
+    if not error * (1 + _FEW / problem.dim) > _NOT_LINEAR:
+        return ""
+    return (
+        f"at the start the mean step of the signs is {100 * error:.2g}% longer than the linear theory says, as few of "
+        f"the {problem.dim} coordinates carry the residual, and the risk falls by these steps. Trust the simulation."
+    )
 
 
 def _neumann_coupling(cov: Covariance, angles: list[complex]) -> float:

@@ -8,12 +8,14 @@ from torch import Tensor
 
 from signscope._core import checks
 from signscope._core.errors import InvalidInput
+from signscope._core.status import PREDICTED
 from signscope.curves import Curve
 from signscope.limits.coefficients import Lanes, Setting
 from signscope.limits.error_bar import with_spectrum
 from signscope.limits.gaussian import solve_risk
-from signscope.limits.prediction import Answer, as_curve, long_steps, provenance, report_times, verdict
+from signscope.limits.prediction import Answer, as_curve, provenance, report_times, verdict
 from signscope.limits.stationary import undefined_reason
+from signscope.limits.step_length import doubts
 from signscope.problems import LeastSquares, as_problem
 from signscope.schedules import Constant, Schedule, as_schedule
 
@@ -40,12 +42,12 @@ def predict_many(
 
     Args:
         problems: One problem, or several.
-        optimizer: sgd, signsgd or adam.
+        optimizer: sgd, signsgd, adam or signum.
         lr: One rate (number, `Schedule` or function of time), or several. Where there are several problems and
             several rates, there must be equally many, and they go in pairs.
         horizon: End of the curves, in steps/dim.
         batch_size: Rows per update, B.
-        betas: Adam's (beta1, beta2).
+        betas: Adam's (beta1, beta2); Signum's momentum is beta1.
         times: Times to report, in steps/dim; 201 equally spaced ones by default.
         rtol: Relative tolerance of the solver.
 
@@ -58,7 +60,7 @@ def predict_many(
     grid = report_times(_WHO, horizon, times)
     pairs = _pairs(problems, lr, float(grid[-1]))
     setting = Setting(
-        checks.one_of(_WHO, "optimizer", optimizer, ("sgd", "signsgd", "adam")),
+        checks.one_of(_WHO, "optimizer", optimizer, PREDICTED),
         checks.integer(_WHO, "batch_size", batch_size, minimum=1),
         checks.betas(_WHO, betas),
     )
@@ -94,8 +96,8 @@ def _solve(pairs: list[Pair], lanes: list[int], setting: Setting, grid: Tensor, 
 def _judged(
     problem: LeastSquares, setting: Setting, schedule: Schedule, grid: Tensor, risk: Tensor, finished: bool
 ) -> Answer:
-    long = long_steps(problem, setting, schedule, grid, risk)
-    return (risk, *verdict(problem, setting, schedule, risk, finished, long_steps=long))
+    doubt = doubts(problem, setting, schedule, grid, risk)
+    return (risk, *verdict(problem, setting, schedule, float(grid[-1]), risk, finished, doubt=doubt))
 
 
 def _curve(

@@ -1,4 +1,4 @@
-"""The two scalars of every risk equation: decay alpha and forcing b of SGD, signSGD and Adam."""
+"""The scalars of every risk equation: decay alpha and forcing b of SGD, signSGD, Adam and Signum."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,8 @@ from torch import Tensor
 
 from signscope._core.equations import equation
 from signscope.integrate.collocation import Coefficients
-from signscope.limits.adam_constants import AdamMoments
+from signscope.limits.adam_constants import AdamMoments, reliable
+from signscope.limits.signum_constants import SignumMoments, too_many_rows
 from signscope.noise import NoiseLaw, tabulate
 from signscope.problems import LeastSquares
 from signscope.schedules import Constant, Schedule
@@ -25,9 +26,9 @@ class Setting:
     """What a prediction is asked for, besides the problem.
 
     Attributes:
-        optimizer: sgd, signsgd or adam.
+        optimizer: sgd, signsgd, adam or signum.
         batch_size: B.
-        betas: Adam's averages; ignored by the others.
+        betas: Adam's averages; the first is Signum's momentum; ignored by the others.
     """
 
     optimizer: str
@@ -36,8 +37,9 @@ class Setting:
 
     @property
     def kernel(self) -> str:
-        """The spectrum to use: Adam without averages is signSGD."""
-        return "signsgd" if self.optimizer == "adam" and self.betas == (0, 0) else self.optimizer
+        """The spectrum to use: Adam without averages is signSGD, and so is Signum without momentum."""
+        plain = {"adam": self.betas == (0, 0), "signum": self.betas[0] == 0}
+        return "signsgd" if plain.get(self.optimizer) else self.optimizer
 
 
 @dataclass(frozen=True)
@@ -92,18 +94,29 @@ def coefficients(problem: LeastSquares, setting: Setting, schedule: Schedule, *,
         return _sgd(rate, law, dim, setting.batch_size)
     if setting.kernel == "signsgd":
         return _signsgd(rate, slope_of(law, setting.batch_size, scale), dim)
-    lowest = 1e-8 * scale if law.second_moment > 0 else 0.0  # Adam's constants have settled there
+    lowest = 1e-8 * scale if law.second_moment > 0 else 0.0  # constants have settled there
+    if setting.kernel == "signum":
+        return _signum(rate, signum_moments(problem, setting), dim, lowest)
     return _adam(rate, adam_moments(problem, setting), law.second_moment, dim, lowest)
 
 
-_MOMENTS: "WeakKeyDictionary[LeastSquares, dict[Setting, AdamMoments]]" = WeakKeyDictionary()
+_ADAM: "WeakKeyDictionary[LeastSquares, dict[Setting, AdamMoments]]" = WeakKeyDictionary()
+_SIGNUM: "WeakKeyDictionary[LeastSquares, dict[Setting, SignumMoments]]" = WeakKeyDictionary()
 
 
 def adam_moments(problem: LeastSquares, setting: Setting) -> AdamMoments:
     """Adam's constants for the noise of ``problem``, tabulated once per setting."""
-    kept = _MOMENTS.setdefault(problem, {})
+    kept = _ADAM.setdefault(problem, {})
     if setting not in kept:
         kept[setting] = AdamMoments(problem.noise, betas=setting.betas, batch_size=setting.batch_size)
+    return kept[setting]
+
+
+def signum_moments(problem: LeastSquares, setting: Setting) -> SignumMoments:
+    """Signum's constants for the noise of ``problem``, tabulated once per setting."""
+    kept = _SIGNUM.setdefault(problem, {})
+    if setting not in kept:
+        kept[setting] = SignumMoments(problem.noise, momentum=setting.betas[0], batch_size=setting.batch_size)
     return kept[setting]
 
 
@@ -146,6 +159,28 @@ def _adam(rate: Rate, moments: AdamMoments, second_moment: float, dim: int, lowe
         return 2 * lr * slope * ahead.sqrt(), torch.stack([force * c2, force * (c3 - c2)], dim=-1)
 
     return scalars
+
+
+@equation("signscope", "risk ODE, Signum")
+def _signum(rate: Rate, moments: SignumMoments, dim: int, lowest: float) -> Coefficients:
+    r"""$\alpha = 2\eta\,s(R)$ and $b = \frac{\eta^2}{2d}\bigl(\frac{2}{\pi}A, \frac{2}{\pi}L, O\bigr)$."""
+
+    def scalars(time: Tensor, risk: Tensor, memory: Tensor | None, lanes: Tensor) -> tuple[Tensor, Tensor]:
+        lr = rate(time, lanes)
+        slope, arcsine, linear, own = moments(risk.clamp(min=lowest))
+        noise = torch.stack([2 / math.pi * arcsine, 2 / math.pi * linear, own], dim=-1)
+        return 2 * lr * slope, (lr**2 / (2 * dim))[..., None] * noise
+
+    return scalars
+
+
+def memory_too_long(setting: Setting, dim: int) -> str:
+    """Why the averages of Adam or Signum remember too much for the limit of high dimension; empty if they do not."""
+    if setting.optimizer == "adam":
+        return reliable(setting.betas, dim)[1]
+    if setting.kernel == "signum":
+        return too_many_rows(setting.betas[0], setting.batch_size, dim)
+    return ""
 
 
 def memory_rate(setting: Setting, problem: LeastSquares) -> float | None:

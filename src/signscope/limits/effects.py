@@ -19,11 +19,12 @@ from signscope.limits.coefficients import Rate, Setting, Slope, lane_rate, slope
 from signscope.limits.gaussian import risk_scale
 from signscope.limits.modes import modes_of
 from signscope.limits.prediction import report_times, verdict
+from signscope.limits.rate_range import check_kinks, peak_rate
 from signscope.limits.spectrum import spectrum
 from signscope.noise import NoiseLaw
 from signscope.problems import LeastSquares, as_problem
 from signscope.rules.effects import EFFECTS, PRECONDITIONED, effective_scale
-from signscope.schedules import Constant, Schedule, as_schedule
+from signscope.schedules import Function, Schedule, as_schedule
 
 WHO = "effect_curve"
 _LARGEST = 4000  # coordinates of a covariance that is not diagonal, where all eigenvectors are needed
@@ -71,7 +72,7 @@ def effect_curve(
         value, status, message = torch.full_like(grid, torch.nan), "undefined", reason
     else:
         value, finished = _solve(problem, effect, schedule, batch_size, grid, rtol)
-        status, message = _judged(problem, effect, schedule, batch_size, value, finished)
+        status, message = _judged(problem, effect, schedule, batch_size, float(grid[-1]), value, finished)
     return Curve(
         time=grid,
         value=value,
@@ -94,7 +95,8 @@ def effect_curve(
 def _solve(
     problem: LeastSquares, effect: str, schedule: Schedule, batch_size: int, grid: Tensor, rtol: float
 ) -> tuple[Tensor, bool]:
-    scale = risk_scale(problem, schedule.initial)
+    check_kinks(WHO, schedule, float(grid[-1]))
+    scale = risk_scale(problem, peak_rate(schedule, float(grid[-1])))
     eigvals, start, sources = _modes(problem, effect)
     law = problem.noise
     slope = _slope(problem, batch_size, scale)
@@ -184,15 +186,16 @@ def _undefined(problem: LeastSquares, effect: str) -> str:
 
 
 def _judged(
-    problem: LeastSquares, effect: str, schedule: Schedule, batch_size: int, value: Tensor, finished: bool
+    problem: LeastSquares, effect: str, schedule: Schedule, batch_size: int, end: float, value: Tensor, finished: bool
 ) -> tuple[Status, str]:
     """Status and message as for SGD where the rate is frozen, as for signSGD where its slope enters."""
-    if effect == "frozen_rate" and isinstance(schedule, Constant):
+    if effect == "frozen_rate":
         first = problem.excess_risk(problem.start) + 0.5 * problem.noise.second_moment
-        rate = schedule.initial * float(effective_scale(first, batch_size=batch_size))
-        return verdict(problem, Setting("sgd", batch_size), Constant(rate), value, finished)
-    seen = 1 if effect in ("frozen_rate", "effective_rate", PRECONDITIONED) else batch_size
-    return verdict(problem, Setting("signsgd", seen), schedule, value, finished)
+        factor = float(effective_scale(first, batch_size=batch_size))
+        own = Function(lambda time: factor * schedule(time), schedule.breakpoints)
+        return verdict(problem, Setting("sgd", batch_size), own, end, value, finished)
+    seen = 1 if effect in ("effective_rate", PRECONDITIONED) else batch_size
+    return verdict(problem, Setting("signsgd", seen), schedule, end, value, finished)
 
 
 def compression_along(curve: Curve, problem: LeastSquares, *, batch_size: int = 1) -> Curve:

@@ -9,18 +9,24 @@ from torch import Tensor
 from signscope.integrate import ModeSystem, Solution, solve
 from signscope.limits.coefficients import Setting, coefficients, memory_rate
 from signscope.limits.modes import Modes, modes_of
+from signscope.limits.rate_range import check_kinks, peak_rate
 from signscope.problems import LeastSquares
 from signscope.schedules import Constant, Schedule
 
+_SMALLEST, _NOTHING = 1e-250, 1e-12  # of a scale, in any units; the scale where nothing moves
 _UNBOUNDED = 1e12  # a risk this many times its start (and the noise) is called divergence
 
 
 def risk_scale(problem: LeastSquares, lr: float = 0.0) -> float:
-    """A risk of the size met on the way: the start's, the noise's, or the size signs of rate ``lr`` keep up."""
+    """A risk of the size met on the way: the start's, the noise's, or the size that signs of rate ``lr`` keep up.
+
+    SGD keeps up none without noise, and its rate has other units: leave ``lr`` at 0.
+    """
     start = float(problem.excess_risk(problem.start))
     spread = problem.noise.second_moment
     kept_up = (0.25 * lr * float(problem.cov.diagonal().sqrt().mean())) ** 2
-    return max(start, spread if math.isfinite(spread) else 0.0, kept_up, 1e-12)
+    found = max(start, spread if math.isfinite(spread) else 0.0, kept_up)
+    return max(found, _SMALLEST) if found > 0 else _NOTHING
 
 
 def solve_risk(
@@ -50,8 +56,10 @@ def solve_risk(
     """
     problems = [problem] if isinstance(problem, LeastSquares) else list(problem)
     law = problems[0].noise
+    check_kinks("predict", schedule, float(times[-1]))
     first_rates = schedule(torch.zeros((), dtype=torch.float64)).detach()
-    scale = max(risk_scale(each, float(first_rates.max())) for each in problems)
+    top = float(first_rates.max()) if isinstance(schedule, Constant) else peak_rate(schedule, float(times[-1]))
+    scale = max(risk_scale(each, 0.0 if setting.optimizer == "sgd" else top) for each in problems)
     modes = [modes_of(each, setting.kernel) for each in problems] if modes is None else modes
     rate = memory_rate(setting, problems[0])
     system = ModeSystem(

@@ -118,7 +118,7 @@ def mode_sde(problem: LeastSquares, setting: Setting, schedule: Schedule, *, dif
     modes = spectrum(problem, setting.kernel)
     y0 = modes.scale * problem.displacement
     rates = schedule(torch.zeros((), dtype=torch.float64)).detach()
-    scale = risk_scale(problem, float(rates))
+    scale = risk_scale(problem, 0.0 if setting.optimizer == "sgd" else float(rates))
     factors = tuple(_factor(n, modes.eigvecs) for n in noise_matrices(problem, setting.kernel))
     return ModeSde(
         eigvals=modes.eigvals,

@@ -49,7 +49,7 @@ def modes_of(problem: LeastSquares, kernel: str, *, method: str = "gaussian") ->
 
     Args:
         problem: The problem.
-        kernel: sgd, signsgd or adam.
+        kernel: sgd, signsgd, adam or signum.
         method: ``"gaussian"`` takes eigenvalues up to dim = 4,000 (any dim for a diagonal covariance, merged on a
             grid of 4,096 beyond 8,192) and Lanczos quadrature beyond; ``"dense"`` and ``"quadrature"`` force one.
 
@@ -81,8 +81,9 @@ def _merged(problem: LeastSquares, kernel: str) -> Modes:
     energy = 0.5 * variances * problem.displacement.square()
     nodes, weights = shared_on_grid(eigvals, torch.stack([energy, eigvals.square()]))
     start, squares = weights
-    sources = {"sgd": [squares], "signsgd": [torch.pi / 2 * squares], "adam": [squares, squares]}[kernel]
-    return Modes(nodes, start, torch.stack(sources), None, "merged")
+    signs = torch.pi / 2 * squares
+    kinds = {"sgd": [squares], "signsgd": [signs], "adam": [squares, squares], "signum": [signs, squares, squares]}
+    return Modes(nodes, start, torch.stack(kinds[kernel]), None, "merged")
 
 
 def _quadrature(problem: LeastSquares, kernel: str) -> Modes:

@@ -14,6 +14,8 @@ from signscope.limits.gaussian import risk_scale
 from signscope.limits.modes import modes_of
 from signscope.limits.optimal import schedule_setting
 from signscope.limits.prediction import report_times, verdict
+from signscope.limits.rate_range import FINAL, check_kinks
+from signscope.limits.step_length import doubts
 from signscope.problems import LeastSquares
 from signscope.schedules import BatchPlan, PiecewiseConstant
 
@@ -53,7 +55,8 @@ def predict_plan(
     grid = report_times(who, plan.horizon, times)
     largest = schedule_setting(who, problem, optimizer, max(plan.batch_sizes), betas)
     rtol = checks.positive(who, "rtol", rtol)
-    scale = risk_scale(problem, max(plan.rates))
+    check_kinks(who, plan.lr, float(grid[-1]))
+    scale = risk_scale(problem, 0.0 if optimizer == "sgd" else max(plan.rates))
     modes, rate, second = modes_of(problem, largest.kernel), memory_rate(largest, problem), problem.noise.second_moment
     system = ModeSystem(
         eigvals=modes.eigvals,
@@ -67,7 +70,9 @@ def predict_plan(
     )
     solution = solve(system, grid, rtol=rtol, max_risk=_UNBOUNDED * scale)
     value = solution.risk[0]
-    status, message = verdict(problem, largest, plan.lr, value, bool(solution.finished[0]))
+    doubt, end = doubts(problem, largest, plan.lr, grid, value), float(grid[-1])
+    finished, final = bool(solution.finished[0]), _final(plan, end)
+    status, message = verdict(problem, largest, plan.lr, end, value, finished, doubt=doubt, final=final)
     return Curve(
         time=grid,
         value=value,
@@ -85,6 +90,14 @@ def predict_plan(
             "version": __version__,
         },
     )
+
+
+def _final(plan: BatchPlan, end: float) -> list[tuple[float, int]]:
+    """Rates and batch sizes of the pieces that reach into the last tenth of the time up to ``end``."""
+    pieces = zip(plan.times, (*plan.times[1:], plan.horizon), plan.rates, plan.batch_sizes, strict=True)
+    return [(rate, size) for start, stop, rate, size in pieces if stop > (1 - FINAL) * end and start < end] or [
+        (plan.rates[0], plan.batch_sizes[0])
+    ]
 
 
 def _by_piece(problem: LeastSquares, setting: Setting, plan: BatchPlan, scale: float) -> Coefficients:

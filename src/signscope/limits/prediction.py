@@ -1,7 +1,7 @@
 """`predict`: the risk curve of an optimizer before it is run."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, get_args
 from weakref import WeakKeyDictionary
@@ -11,29 +11,30 @@ from torch import Tensor
 
 from signscope._core import checks
 from signscope._core.errors import Unsupported
-from signscope._core.status import OPTIMIZERS, Status
+from signscope._core.status import OPTIMIZERS, PREDICTED, Status
 from signscope._version import __version__
 from signscope.curves import Curve
-from signscope.limits.adam_constants import reliable
-from signscope.limits.coefficients import Setting, memory_rate
+from signscope.limits.coefficients import Setting, memory_rate, memory_too_long
 from signscope.limits.error_bar import with_spectrum
 from signscope.limits.exact import exact_sgd_risk
 from signscope.limits.finite_dimension import finite_dimension_risk
 from signscope.limits.gaussian import solve_risk
 from signscope.limits.modes import modes_of
+from signscope.limits.rate_range import final_rate
 from signscope.limits.rows import Stream, flow, prepare
 from signscope.limits.rows_moments import RowMoments
 from signscope.limits.stationary import finite_max_lr, undefined_reason
 from signscope.limits.statistics import Form, as_form, quadratic_statistic
 from signscope.limits.statistics_large import node_statistic
+from signscope.limits.step_length import doubts
 from signscope.problems import LeastSquares, as_problem
 from signscope.problems.arrays import as_float64
-from signscope.schedules import Constant, Schedule, as_schedule
+from signscope.schedules import Schedule, as_schedule
 
 METHODS = ("auto", "gaussian", "dense", "quadrature", "rows", "exact")
 _POINTS = 201
 _LARGE_BATCH = 0.1  # of dim
-_LONG_STEPS = 0.25  # relative error of SGD's risk by its steps being no flow
+_SLACK = 0.9  # of the limit of many coordinates: a stability limit of the dimension above it is taken for the same
 _ROWS_RTOL = 4e-3  # the flow's own modelling error is larger; a smaller tolerance would only cost time
 _EQUATIONS = {
     "rows": "(13.1)-(13.4)",
@@ -61,11 +62,11 @@ def predict(
 
     Args:
         problem: Least-squares problem.
-        optimizer: sgd, signsgd or adam.
+        optimizer: sgd, signsgd, adam or signum.
         lr: The theory's rate: a number, a `Schedule`, or a function of time. One update moves by lr / dim.
         horizon: End of the curve, in steps/dim.
         batch_size: Rows per update, B.
-        betas: Adam's (beta1, beta2); any beta2 in [0, 1).
+        betas: Adam's (beta1, beta2); any beta2 in [0, 1). Signum's momentum is beta1.
         times: Times to report, in steps/dim, increasing; 201 equally spaced ones by default.
         method: ``"gaussian"``: limit of high dimension for Gaussian rows, equation (4.1), by eigenvalues up to dim
             = 4,000 or for a diagonal covariance, by Lanczos quadrature beyond; ``"dense"`` and ``"quadrature"`` force
@@ -81,13 +82,14 @@ def predict(
 
     Returns:
         A `Curve`. A run that the theory rules out is a curve with status undefined or unstable and a message; its
-        values are NaN (undefined) or go to ``inf`` (unstable).
+        values are NaN (undefined) or go to ``inf`` (unstable). Unstable is SGD whose rate stays beyond the stability
+        limit over the last tenth of the run; a rate that is so high earlier only does what the curve shows.
 
     Raises:
         InvalidInput: An argument is out of range.
         Unsupported: The combination is not covered (for example rows with a batch above 1).
     """
-    checks.one_of("predict", "optimizer", optimizer, OPTIMIZERS)
+    checks.one_of("predict", "optimizer", optimizer, PREDICTED)
     checks.one_of("predict", "method", method, METHODS)
     problem = as_problem("predict", problem)
     form = as_form("predict", quantity, problem.dim)
@@ -157,7 +159,7 @@ def report_times(who: str, horizon: Any, times: Any) -> Tensor:
 
 def _method(problem: LeastSquares, setting: Setting, method: str, form: Form) -> str:
     named = isinstance(form, str)
-    on_rows = problem.rows is not None and setting.batch_size == 1 and named
+    on_rows = problem.rows is not None and setting.batch_size == 1 and named and setting.optimizer in OPTIMIZERS
     if method == "auto":
         return "rows" if on_rows else "gaussian"
     if method == "exact" and setting.optimizer != "sgd":
@@ -167,7 +169,9 @@ def _method(problem: LeastSquares, setting: Setting, method: str, form: Form) ->
     if method == "rows" and problem.rows is None:
         raise Unsupported("predict: method 'rows' needs a problem made by LeastSquares.from_data.")
     if method == "rows" and not on_rows:
-        raise Unsupported("predict: method 'rows' covers batch_size 1 and named quantities; use 'gaussian'.")
+        raise Unsupported(
+            "predict: method 'rows' covers batch_size 1, named quantities and not signum; use 'gaussian'."
+        )
     return method
 
 
@@ -199,15 +203,16 @@ def _gaussian(
         value = node_statistic(problem, setting, quantity, modes, solution, grid)
     elif keep:
         value = quadratic_statistic(problem, setting, quantity, solution, grid)
-    long = long_steps(problem, setting, schedule, grid, solution.risk[0])
-    return (value, *verdict(problem, setting, schedule, value, bool(solution.finished[0]), long_steps=long))
+    doubt, end = doubts(problem, setting, schedule, grid, solution.risk[0]), float(grid[-1])
+    return (value, *verdict(problem, setting, schedule, end, value, bool(solution.finished[0]), doubt=doubt))
 
 
 def _exact(
     problem: LeastSquares, setting: Setting, schedule: Schedule, grid: Tensor, rtol: float, quantity: Form
 ) -> Answer:
     value = exact_sgd_risk(problem, schedule, grid, batch_size=setting.batch_size)
-    return (value, *verdict(problem, setting, schedule, value, bool(torch.isfinite(value).all())))
+    finished = bool(torch.isfinite(value).all())
+    return (value, *verdict(problem, setting, schedule, float(grid[-1]), value, finished, exactly=True))
 
 
 def _finite_dim(
@@ -215,7 +220,8 @@ def _finite_dim(
 ) -> Answer:
     found = finite_dimension_risk(problem, setting, schedule, grid, quantity=quantity)
     value = found.value.nan_to_num(nan=math.inf, posinf=math.inf)
-    status, message = verdict(problem, setting, schedule, value, bool(torch.isfinite(value).all()))
+    finished = bool(torch.isfinite(value).all())
+    status, message = verdict(problem, setting, schedule, float(grid[-1]), value, finished)
     if status == "ok" and found.message:
         return value, "inaccurate", found.message
     return value, status, message
@@ -271,16 +277,24 @@ def verdict(
     problem: LeastSquares,
     setting: Setting,
     schedule: Schedule,
+    end: float,
     value: Tensor,
     finished: bool,
     *,
-    long_steps: str = "",
+    doubt: str = "",
+    final: Sequence[tuple[float, int]] = (),
+    exactly: bool = False,
 ) -> tuple[Status, str]:
-    """Status and message of a computed curve for Gaussian rows; ``long_steps`` is what `long_steps` says of it."""
-    if setting.optimizer == "sgd" and isinstance(schedule, Constant):
-        top, reason = _gaussian_limit(problem, setting)
-        if schedule.initial >= top:
-            return "unstable", f"lr {schedule.initial:g} is beyond the stability limit: {reason}. Use a smaller lr."
+    """Status and message of a curve for Gaussian rows, computed up to time ``end``.
+
+    ``doubt`` is what `doubts` says of it; ``final`` has the rates and batch sizes of its last tenth, where
+    those are not the schedule's and the setting's; ``exactly`` is for a curve without a limit, whose stability is
+    that of its dimension.
+    """
+    if setting.optimizer == "sgd":
+        final = final or [(final_rate(schedule, end), setting.batch_size)]
+        if reason := _beyond(problem, schedule, final, slack=1.0 if exactly else _SLACK):
+            return "unstable", reason
     if not finished and bool(value.isnan().any()):
         return "inaccurate", (
             "the solver ran out of steps before the horizon (NaN from there on): the schedule changes too often. "
@@ -294,46 +308,36 @@ def verdict(
             "large a batch saturate, which the limit of high dimension does not see (batch = dim / 2: 4% off, batch = "
             "2 dim: 17%). Trust the simulation."
         )
-    if long_steps:
-        return "inaccurate", long_steps
-    if setting.optimizer == "adam":
-        ok, why = reliable(setting.betas, problem.dim)
-        if not ok:
-            return "inaccurate", why
-        if math.isinf(problem.noise.second_moment) and memory_rate(setting, problem) is None:
-            return _lag_without_variance(setting, problem.dim)
+    if doubt:
+        return "inaccurate", doubt
+    if why := memory_too_long(setting, problem.dim):
+        return "inaccurate", why
+    if setting.optimizer == "adam" and math.isinf(problem.noise.second_moment) and not memory_rate(setting, problem):
+        return _lag_without_variance(setting, problem.dim)
     return "ok", ""
 
 
-def _gaussian_limit(problem: LeastSquares, setting: Setting) -> tuple[float, str]:
-    limit = 2 * problem.dim * setting.batch_size / float(problem.cov.diagonal().sum())
+def _beyond(problem: LeastSquares, schedule: Schedule, final: Sequence[tuple[float, int]], *, slack: float) -> str:
+    """That every rate of the final stretch is beyond the stability limit of its batch size; empty if one is not."""
+    limits = {size: _gaussian_limit(problem, size, slack) for _, size in final}
+    rate, size = min(final, key=lambda pair: pair[0] / limits[pair[1]][0])
+    top, reason = limits[size]
+    if not rate >= top:
+        return ""
+    where = "" if rate == schedule.initial else ", the least over the last tenth of the run,"
+    return f"lr {rate:g}{where} is beyond the stability limit: {reason}. Use a smaller lr."
+
+
+def _gaussian_limit(problem: LeastSquares, batch_size: int, slack: float) -> tuple[float, str]:
+    limit = 2 * problem.dim * batch_size / float(problem.cov.diagonal().sum())
     if not modes_of(problem, "sgd").eigvals.max() > 0:
         return limit, ""
-    top = finite_max_lr(problem, batch_size=setting.batch_size)
-    if top > 0.9 * limit:
+    top = finite_max_lr(problem, batch_size=batch_size)
+    if top > slack * limit:
         return limit, f"2 dim batch_size / tr K = {limit:.4g}"
     return (
         top,
         f"{top:.4g} at dim = {problem.dim} (2 dim batch_size / tr K = {limit:.4g} is the limit of many coordinates)",
-    )
-
-
-def long_steps(problem: LeastSquares, setting: Setting, schedule: Schedule, times: Tensor, risk: Tensor) -> str:
-    """Why a curve of SGD is inaccurate: its steps are no flow; empty where they are short enough.
-
-    A step multiplies an error by 1 - g lambda where the flow has exp(-g lambda): a risk that falls by a factor e^L is
-    off by up to about L g lambda_1 / 2.
-    """
-    seen = risk[torch.isfinite(risk) & (risk > 0)]
-    if setting.optimizer != "sgd" or not len(seen):
-        return ""
-    step = float(schedule(times).max()) / problem.dim * float(modes_of(problem, "sgd").eigvals.max())
-    if not 0.5 * step * math.log(float(seen.max() / seen.min())) > _LONG_STEPS:
-        return ""
-    return (
-        f"a step goes lr lambda_max / dim = {step:.2g} of the way along the steepest direction, which the limit of "
-        "high dimension takes for little; over so long a descent this counts. Use method='exact' or a smaller lr, or "
-        "trust the simulation."
     )
 
 

@@ -1,7 +1,7 @@
 """Few nodes in place of d modes: the spectral measures of section 10, put together for every optimizer."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ from signscope.limits.probes import (
 )
 from signscope.limits.probes_spread import spread_measures
 from signscope.problems import LeastSquares
+from signscope.problems.cost import paced
 from signscope.problems.lanczos import lanczos
 
 _START_STEPS, _NOISE_STEPS = 160, 96
@@ -30,6 +31,7 @@ _AIM, _AIM_LARGE = 3e-4, 1e-3  # standard error of the noise, against its total,
 _NUMBERS = 4_000_000  # probes times dim that are drawn at most, beyond the first ones
 _FIRST_LARGE, _FIRST, _MOST = 2, 8, 64
 _LARGE = 200_000
+_TYPICAL = 200  # products with vectors, at the least
 _GROUPS = 8
 
 
@@ -89,7 +91,7 @@ def lanczos_quadrature(problem: LeastSquares, kernel: str, *, num_probes: int | 
 
     Args:
         problem: The problem; its seed names the probes.
-        kernel: sgd, signsgd or adam.
+        kernel: sgd, signsgd, adam or signum.
         num_probes: Number of probes; by default as many as bring their error to 0.03% of the noise (0.1% from
             dim = 200,000 on), at most 64 and at most 4 million numbers, at least 8 (2).
 
@@ -107,6 +109,10 @@ def lanczos_quadrature(problem: LeastSquares, kernel: str, *, num_probes: int | 
             "covariance, more than the 1.2 GB allowed. A diagonal covariance has no such limit."
         )
     op = symmetric(problem, kernel)
+    who = f"predict: the {_TYPICAL} or more products with a covariance of {dim} coordinates"
+    op = replace(
+        op, product=paced(op.product, who=who, count=_TYPICAL, advice="A structured covariance has faster ones.")
+    )
     start = op.start[None] if bool(op.start.any()) else torch.ones(1, dim, dtype=torch.float64)
     run = lanczos(
         op.product, start, num_steps=steps_that_fit(dim, 1, _START_STEPS), settled=start_settled(op), check_every=CHECK
@@ -149,7 +155,7 @@ def _measures(op: Symmetric, kernel: str, top: Any, num_probes: int | None) -> t
             num_steps=steps_that_fit(op.dim, lanes, _NOISE_STEPS),
             steps_less=CHECK,
         )
-        if kernel == "signsgd":
+        if kernel in ("signsgd", "signum"):
             extra = spread_measures(op, numbers)
             joined = [[m.joined(e) for m, e in zip(*pair, strict=True)] for pair in zip(found[:2], extra, strict=True)]
             found = (joined[0], joined[1], found[2])
@@ -172,9 +178,8 @@ def _stationary(kernel: str, m: Measure) -> list[Tensor]:
     linear = m.nodes * m.counts
     if kernel == "sgd":
         return [linear]
-    if kernel == "signsgd":
-        return [linear + (math.pi / 2 - 1) * m.scaled + m.spread]
-    return [linear, m.scaled]
+    signs = linear + (math.pi / 2 - 1) * m.scaled + m.spread
+    return {"signsgd": [signs], "adam": [linear, m.scaled], "signum": [signs, linear, m.scaled]}[kernel]
 
 
 def _nodes(kernel: str, modes: tuple[Tensor, Tensor], measures: list[Measure]) -> Nodes:

@@ -16,6 +16,7 @@ from signscope._core.equations import equation
 from signscope._core.errors import InvalidInput
 from signscope._core.status import OPTIMIZERS, Status
 from signscope._core.types import Matrix
+from signscope.limits.rate_range import check_kinks, final_rate
 from signscope.limits.rows_adam import fluctuation
 from signscope.limits.rows_driver import MAX_TRIES, Driver, Track
 from signscope.limits.rows_flow import State, System, View, relative_gap
@@ -129,6 +130,7 @@ def flow(
 
     Raises:
         InvalidInput: A bad optimizer name, rate, horizon, time, displacement or stream, or more steps than rows.
+        Unsupported: A schedule of 3,000 pieces or more.
 
     Notes:
         Some 40-80 averages over the data, each 4 n d^2 operations and about 30 products of d x d matrices. Above
@@ -139,6 +141,7 @@ def flow(
     data = prepare(rows, max_rows=max_rows, seed=seed)
     horizon = checks.positive(who, "horizon", horizon, unit="steps/dim")
     plan = as_schedule(schedule, who=who, horizon=horizon)
+    check_kinks("predict", plan, horizon, most=MAX_TRIES)
     v0, wanted = _displacement(data, displacement), _times(times, horizon)
     grid = torch.linspace(0, horizon, 201, dtype=torch.float64)
     system = _system(who, data, optimizer, plan, peak=float(plan(grid).max()), quantity=quantity, betas=betas)
@@ -152,7 +155,7 @@ def flow(
     found = torch.from_numpy(track.at(wanted.numpy()))
     if status != "ok":
         found = found.nan_to_num(nan=math.inf)
-    judged = _verdict(data, system, last, wanted)
+    judged = _verdict(data, system, last, horizon)
     floor = _bias_floor(system, last, horizon) if bias_floor and status == "ok" else math.nan
     status, message = judged if judged[0] == "unstable" or status == "ok" else (status, message)
     mean_part, cov_part = found[:, 0].contiguous(), found[:, 1].contiguous()
@@ -190,7 +193,7 @@ def settle(
     system = _system(who, data, optimizer, plan, peak=plan.initial, quantity="excess_risk", betas=betas)
     if optimizer == "adam":  # the place where it settles does not depend on how fast it comes there
         system = replace(system, forget=(math.inf, INSTANT))
-    status, message = _verdict(data, system, None, torch.zeros(1, dtype=torch.float64))
+    status, message = _verdict(data, system, None, 0.0)
     if status == "unstable":
         return RowsLimit(math.inf, math.inf, status, message)
     if optimizer == "sgd":
@@ -280,12 +283,13 @@ def _run(driver: Driver, begin: View, horizon: float, track: Track) -> tuple[Vie
     return view, "ok", ""
 
 
-def _verdict(data: RowMoments, system: System, last: View | None, times: Tensor) -> tuple[Status, str]:
+def _verdict(data: RowMoments, system: System, last: View | None, horizon: float) -> tuple[Status, str]:
     """Conditions under which the flow, or the optimizer, is not to be trusted."""
     if system.optimizer == "sgd":
-        limit, rate = max_stable_lr(data), float(system.schedule(times).min())
+        limit, rate = max_stable_lr(data), final_rate(system.schedule, horizon)
         if rate >= limit:
-            text = f"lr = {rate:.4g} is beyond the mean-square stability limit {limit:.4g} of SGD on these rows."
+            where = "" if rate == system.schedule.initial else ", the least over the last tenth of the run,"
+            text = f"lr = {rate:.4g}{where} is beyond the mean-square stability limit {limit:.4g} of SGD on these rows."
             return "unstable", text + " Lower `lr`."
     if system.optimizer == "adam" and last is not None:
         spread = _second_moment_spread(system, last.state)

@@ -1,7 +1,7 @@
 """The mode form of a problem: eigenvalues, starting modes and noise sources of each optimizer's risk equation."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 from signscope._core.equations import equation
 from signscope._core.types import Matrix
 from signscope.problems import LeastSquares
+from signscope.problems.covariance import decomposed
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ def noise_matrices(problem: LeastSquares, optimizer: str) -> list[Tensor]:
     cov = problem.cov
     if optimizer == "sgd":
         return [cov.diagonal() if cov.is_diagonal else cov.dense()]
+    if optimizer == "signum":
+        return noise_matrices(problem, "signsgd") + noise_matrices(problem, "adam")
     root = cov.diagonal().sqrt()
     if optimizer == "signsgd":
         if cov.is_diagonal:
@@ -119,6 +122,13 @@ def _adam(problem: LeastSquares) -> Spectrum:
     return Spectrum(base.eigvals, base.start, torch.stack([squares, own]), base.eigvecs, base.scale)
 
 
+@equation("signscope", "modes of Signum")
+def _signum(problem: LeastSquares) -> Spectrum:
+    """The sources of signSGD, then the two of Adam."""
+    base = spectrum(problem, "signsgd")
+    return replace(base, sources=torch.cat([base.sources, spectrum(problem, "adam").sources]))
+
+
 def _preconditioned(problem: LeastSquares) -> Spectrum:
     """Eigenvalues and start of S = D^-1/2 K D^-1/2, shared by signSGD and Adam; no sources yet."""
     kept = _CACHE.setdefault(problem, {})
@@ -129,7 +139,7 @@ def _preconditioned(problem: LeastSquares) -> Spectrum:
         if cov.is_diagonal:
             kept["preconditioned"] = Spectrum(root, 0.5 * root**2 * v**2, nothing, None, root.sqrt())
         else:
-            eigvals, eigvecs = torch.linalg.eigh(_outer_scaled(cov.dense(), root.rsqrt()))
+            eigvals, eigvecs = decomposed(_outer_scaled(cov.dense(), root.rsqrt()))
             eigvals = eigvals.clamp(min=0)
             start = 0.5 * eigvals * (eigvecs.T @ (root.sqrt() * v)) ** 2
             kept["preconditioned"] = Spectrum(eigvals, start, nothing, eigvecs, root.sqrt())
@@ -154,4 +164,4 @@ def _sign_sources(problem: LeastSquares, base: Spectrum) -> Tensor:
     return 2 * base.eigvals * forms
 
 
-_BUILDERS = {"sgd": _sgd, "signsgd": _signsgd, "adam": _adam}
+_BUILDERS = {"sgd": _sgd, "signsgd": _signsgd, "adam": _adam, "signum": _signum}

@@ -12,7 +12,7 @@ class Style:
     """How one optimizer (at one rate) is drawn.
 
     Attributes:
-        color: Out of the colour-blind safe palette of Okabe and Ito.
+        color: Out of the colour-blind safe palette of Okabe and Ito, one out of Tol's.
         dash: Matplotlib line style of the prediction.
         marker: Marker of the simulated mean.
     """
@@ -35,6 +35,7 @@ FIXED = {
     "sgd": Style("#0072B2", _DASHES[0], "o"),
     "signsgd": Style("#D55E00", _DASHES[1], "s"),
     "adam": Style("#009E73", _DASHES[2], "^"),
+    "signum": Style("#882255", _DASHES[3], "p"),
 }
 SPARE = (
     Style("#CC79A7", _DASHES[3], "D"),
@@ -42,7 +43,7 @@ SPARE = (
     Style("#E69F00", _DASHES[0], "P"),
     Style("#000000", _DASHES[1], "X"),
 )
-NAMES = {"sgd": "SGD", "signsgd": "signSGD", "adam": "Adam"}
+NAMES = {"sgd": "SGD", "signsgd": "signSGD", "adam": "Adam", "signum": "Signum"}
 
 Key = tuple[str, float]
 

@@ -1,9 +1,10 @@
 """Features on a grid whose axes vary independently: Kronecker products of small covariances."""
 
 import math
-from functools import cached_property, reduce
+from functools import cache, cached_property, reduce
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,7 +13,7 @@ from signscope._core.types import Vector
 from signscope.problems.covariance import Covariance, as_covariance
 from signscope.problems.structured import Structured
 
-_TERMS = 12  # odd powers of the correlations in the series of arcsin
+_TERMS, _TAIL, _LAST = 12, 12, 1e5  # powers of the series of arcsin taken one by one; nodes for the rest, up to here
 _FACTOR_REACH = 4_000
 
 
@@ -92,26 +93,42 @@ class Kronecker(Structured):
         )
 
     def sign_matvec(self, v: Tensor) -> Tensor:
-        """Ksig v by the series of arcsin, whose entrywise powers are Kronecker products again.
+        """Ksig v by powers of the correlations, see `arcsine_powers`: entrywise they are Kronecker products again.
 
         Notes:
-            Twelve terms; an off-diagonal correlation c leaves out less than c^25 / (155 (1 - c^2)) (c = 0.5: 3e-10,
-            c = 0.9: 2e-3, c = 0.99: 0.06).
+            24 products. An entry of Ksig is off by at most 4e-5 up to a correlation of 0.9999, by 8e-4 beyond.
         """
         found = torch.zeros_like(v)
-        diagonal, coefficient = 0.0, 1.0
-        for term in range(_TERMS):
-            power = 2 * term + 1
-            matrices = [_correlations(f) ** power for f in self._factors]
-            found += coefficient * _along_axes([lambda u, m=m: u @ m.to(u) for m in matrices], v, self._sizes)
-            diagonal += coefficient
-            coefficient *= power**2 / ((power + 1) * (power + 2))
-        return found + (math.pi / 2 - diagonal) * v
+        parts = [_correlations(f) for f in self._factors]
+        for power, weight in arcsine_powers():
+            matrices = [sign * torch.exp(power * log) for sign, log in parts]
+            found += weight * _along_axes([lambda u, m=m: u @ m.to(u) for m in matrices], v, self._sizes)
+        return found
 
 
-def _correlations(cov: Covariance) -> Tensor:
+@cache
+def arcsine_powers() -> tuple[tuple[float, float], ...]:
+    r"""Powers p and weights w with $\arcsin c \approx \sum w\,\mathrm{sign}(c)|c|^p$, exact at c = 1.
+
+    The series $\sum_m a_m c^{2m+1}$ converges like m^(-3/2) at c = 1. Its first twelve terms are taken as they are, the
+    others as an integral over log m, by Gauss-Legendre nodes; the last one takes what is left of pi/2.
+    """
+    x, share = np.polynomial.legendre.leggauss(_TAIL)
+    low, high = math.log(_TERMS - 0.5), math.log(_LAST)
+    tail = np.exp(low + 0.5 * (high - low) * (x + 1))
+    index = np.concatenate([np.arange(_TERMS), tail])
+    logs = [math.lgamma(2 * m + 1) - 2 * math.lgamma(m + 1) - m * math.log(4) for m in index]
+    weights = np.exp(logs) / (2 * index + 1)
+    weights[_TERMS:] *= 0.5 * (high - low) * share * tail
+    weights[-1] += math.pi / 2 - weights.sum()
+    return tuple(zip((2 * index + 1).tolist(), weights.tolist(), strict=True))
+
+
+def _correlations(cov: Covariance) -> tuple[Tensor, Tensor]:
+    """Signs and logarithms of the sizes of the correlations."""
     root = cov.diagonal().sqrt()
-    return (cov.dense() / torch.outer(root, root)).fill_diagonal_(1.0)
+    corr = (cov.dense() / torch.outer(root, root)).clamp_(-1, 1).fill_diagonal_(1.0)
+    return corr.sign(), corr.abs().log()
 
 
 def _outer(vectors: list[Vector]) -> Vector:

@@ -1,7 +1,6 @@
 """What covariances share that are known by their products: nothing of size d x d is formed beyond a stated size."""
 
 from abc import abstractmethod
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -9,11 +8,10 @@ from torch import Tensor
 from signscope._core.errors import InvalidInput, Unsupported
 from signscope._core.random import stream
 from signscope._core.types import Matrix, Vector
-from signscope.problems.covariance import DENSE_REACH, Covariance
+from signscope.problems.covariance import Covariance
 from signscope.problems.lanczos import lanczos
 
 MATRIX_REACH = 20_000  # a d x d matrix of float64 takes 3.2 GB here
-_EXTREME_STEPS = 32
 _NEGATIVE = 1e-7  # against the largest eigenvalue: what is further below 0 is no rounding
 _BLOCK = 2**24  # numbers in one block of unit vectors
 
@@ -46,25 +44,6 @@ class Structured(Covariance):
         blocks = [self.columns(torch.arange(at, min(at + width, self.dim))) for at in range(0, self.dim, width)]
         matrix = torch.cat(blocks)
         return (matrix + matrix.T) / 2
-
-    @property
-    def extremes(self) -> tuple[float, float]:
-        """Smallest and largest eigenvalue; beyond dim = 4,000 the ends of 32 Lanczos steps, which lie inside."""
-        return super().extremes if self.dim <= DENSE_REACH else self._ritz_ends
-
-    @property
-    def rank(self) -> int:
-        """Number of eigenvalues above rounding; beyond dim = 4,000 an upper bound."""
-        return super().rank if self.dim <= DENSE_REACH else self._rank_bound()
-
-    def _rank_bound(self) -> int:
-        return self.dim
-
-    @cached_property
-    def _ritz_ends(self) -> tuple[float, float]:
-        start = torch.from_numpy(stream(0, "extremes").standard_normal((1, self.dim)))
-        values = lanczos(self.matvec, start, num_steps=_EXTREME_STEPS).ritz()[0][0]
-        return max(float(values[0]), 0.0), float(values[-1])
 
     def _check_positive(self) -> None:
         """Raise `InvalidInput` if a direction of negative variance shows up: a Ritz value is the variance of one."""

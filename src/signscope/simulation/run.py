@@ -9,7 +9,7 @@ from torch import Tensor
 
 from signscope._core import checks
 from signscope._core.progress import Meter, as_meter
-from signscope._core.status import OPTIMIZERS, Status
+from signscope._core.status import PREDICTED, Predicted, Status
 from signscope._version import __version__
 from signscope.curves import Curve
 from signscope.problems import LeastSquares, as_problem
@@ -25,7 +25,7 @@ _BAND = 0.8
 
 def simulate(
     problem: LeastSquares,
-    optimizer: Literal["sgd", "signsgd", "adam"],
+    optimizer: Predicted,
     *,
     lr: float | Schedule | Callable[[Tensor], Tensor],
     horizon: float,
@@ -47,7 +47,8 @@ def simulate(
     $$ g = \tfrac1B \sum_b (\langle x_b, v \rangle - e_b)\, x_b, \qquad
        v \leftarrow v - \tfrac{\mathrm{lr}(k/d)}{d}\, u(g) $$
 
-    with u(g) = g (``"sgd"``), sign(g) (``"signsgd"``), or Adam's bias-corrected m / (sqrt(s) + eps) (``"adam"``).
+    with u(g) = g (``"sgd"``), sign(g) (``"signsgd"``), Adam's bias-corrected m / (sqrt(s) + eps) (``"adam"``), or the
+    sign of a running average of g (``"signum"``).
 
     Args:
         problem: Covariance, start, target and noise; the rows as well, for ``rows`` other than ``"gaussian"``.
@@ -56,7 +57,7 @@ def simulate(
         horizon: Length of a run in units of dim steps.
         batch_size: Rows per step, B; or a `BatchPlan`, whose batch sizes change with time (its rates are
             ``plan.lr``, the ``lr`` to go with them).
-        betas: Adam's two decay rates.
+        betas: Adam's two decay rates; the first is Signum's momentum.
         num_runs: Independent runs.
         seed: Run i has its own streams of it, the same for any ``num_runs``, others for each dtype and device.
         rows: ``"gaussian"`` draws x ~ N(0, K) and noise from the problem's law; ``"replace"`` draws rows of the
@@ -85,7 +86,7 @@ def simulate(
         How the work is cut changes results by rounding alone. On a CPU, torch.get_num_threads() threads draw the
         next rows during the steps.
     """
-    name = checks.one_of(WHO, "optimizer", optimizer, OPTIMIZERS)
+    name = checks.one_of(WHO, "optimizer", optimizer, PREDICTED)
     settings, recorded = checked(
         problem,
         name,

@@ -93,6 +93,19 @@ class AdamDirection:
         return direction
 
 
+class SignumDirection:
+    """`rules.signum` with its average kept between calls; the first gradient starts it."""
+
+    def __init__(self, *, momentum: float) -> None:
+        self._momentum, self._average = momentum, None
+
+    def __call__(self, grad: Tensor) -> Tensor:
+        """The direction for the next gradient."""
+        before = grad if self._average is None else self._average
+        direction, self._average = rules.signum(grad, before, momentum=self._momentum)
+        return direction
+
+
 def stepper(settings: Settings, displacement: Tensor) -> Stepper:
     """The stepper of ``settings.optimizer``; it changes ``displacement`` in place."""
     if settings.wants_signs:
@@ -100,4 +113,6 @@ def stepper(settings: Settings, displacement: Tensor) -> Stepper:
     if settings.optimizer == "adam":
         adam = AdamDirection(displacement, betas=settings.betas, eps=settings.eps)
         return GradientStepper(displacement, adam)
+    if settings.optimizer == "signum":
+        return GradientStepper(displacement, SignumDirection(momentum=settings.betas[0]))
     return GradientStepper(displacement, rules.signsgd if settings.optimizer == "signsgd" else rules.sgd)

@@ -21,6 +21,7 @@ _ENTRIES = (  # name, what it shows, duration of the full size
     ("extra-dimension", "risk curves at d = 50, 200, 500 and 1000", "30 seconds"),
     ("extra-rows", "rows that are not Gaussian: universality and where it ends", "60 seconds"),
     ("extra-adam", "Adam against signSGD under heavy tails", "60 seconds"),
+    ("extra-signum", "Signum against signSGD and Adam: what momentum is worth", "40 seconds"),
 )
 FIGURES: tuple[Figure, ...] = tuple(
     Figure(f"{_PAPER}-{key}", _PAPER, title, duration, f"xiao2024.{key.replace('-', '_')}:run")
