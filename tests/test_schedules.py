@@ -2,11 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
 from signscope import InvalidInput
 from signscope.schedules import (
+    BatchPlan,
     Constant,
     Cosine,
     Function,
@@ -144,3 +146,69 @@ def test_bad_torch_schedulers_are_refused(dim):
         Constant(0.1).torch_scheduler(optimizer, dim=dim)
     with pytest.raises(InvalidInput, match="`optimizer` must be torch's"):
         Constant(0.1).torch_scheduler([optimizer], dim=1)
+
+
+LINES = PiecewiseLinear((0.0, 1.5), (0.3, 0.1))
+EVERY = [
+    *(row[0] for row in ROWS),
+    LINES,
+    Function(lambda t: 0.1 + t),
+    BatchPlan((0.0, 1.0), (0.5, 0.3), (1, 8), 2.0).lr,
+]
+
+
+@pytest.mark.parametrize("schedule", EVERY, ids=lambda s: type(s).__name__)
+def test_times_may_be_plain_numbers(schedule):
+    wanted = schedule(TIME)
+    for time, rate in zip(TIME.tolist(), wanted, strict=True):
+        for given in (time, int(time), np.float32(time)):
+            found = schedule(given)
+            assert found.dtype == torch.float64
+            assert found.ndim == 0
+            assert found == rate
+    for given in (TIME.tolist(), TIME.numpy(), TIME.numpy().astype(int), TIME.long()):
+        assert torch.equal(schedule(given), wanted)
+    assert torch.equal(schedule(time=9), wanted[-1])
+    assert schedule(TIME.float()).dtype == torch.float32
+    with pytest.raises(InvalidInput, match="`time` must be a number or an array of numbers, got 'soon'"):
+        schedule("soon")
+
+
+def test_gradients_reach_the_time():
+    time = torch.tensor([1.0, 3.0], dtype=torch.float64, requires_grad=True)
+    Linear(0.4, 4.0)(time).sum().backward()
+    assert time.grad.tolist() == pytest.approx([-0.1, -0.1])
+
+
+@pytest.mark.parametrize("kind", [list, np.array, torch.tensor])
+def test_pieces_may_be_lists_arrays_and_tensors(kind):
+    constant = PiecewiseConstant(kind([0.0, 1.0, 3.0]), kind([3.0, 2.0, 1.0]))
+    assert constant.breakpoints == (1.0, 3.0)
+    assert constant(TIME).tolist() == ROWS[-1][1]
+    assert json.dumps(constant.describe())
+    plan = BatchPlan(kind([0.0, 1.0]), kind([0.5, 0.25]), kind([1, 8]), np.float32(2.0))
+    assert plan == BatchPlan((0.0, 1.0), (0.5, 0.25), (1, 8), 2.0)
+    assert json.dumps(plan.describe())
+    assert json.dumps(Linear(np.float32(0.5), np.float32(2.0)).describe())
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: PiecewiseConstant(0.0, (1.0,)), "PiecewiseConstant: `times` must be a list of numbers, got 0.0"),
+        (lambda: PiecewiseLinear((0.0,), torch.tensor(1.0)), "PiecewiseLinear: `values` must be a list of numbers"),
+        (lambda: BatchPlan((0.0,), (0.5,), 8, 2.0), "BatchPlan: `batch_sizes` must be a list of numbers, got 8"),
+        (lambda: Linear([0.1, 0.2], 4.0), r"Linear: `lr` must be a number, got \[0.1, 0.2\]"),
+        (lambda: Cosine(0.1, 4.0, np.zeros(2)), "Cosine: `final` must be a number"),
+        (lambda: WarmupStableDecay("fast", 4.0), "WarmupStableDecay: `lr` must be a number, got 'fast'"),
+    ],
+)
+def test_bad_pieces_are_named(make, message):
+    with pytest.raises(InvalidInput, match=message):
+        make()
+
+
+def test_a_plan_as_a_rate_is_told_what_to_pass():
+    plan = BatchPlan(tuple(range(50)), (0.5,) * 50, (1,) * 50, 50.0)
+    with pytest.raises(InvalidInput, match=r"^f: `lr` must be .* got a BatchPlan\. Pass its rates, `plan\.lr`\.$"):
+        as_schedule(plan, who="f")

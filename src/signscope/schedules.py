@@ -23,9 +23,13 @@ _CHECKED = 1025  # times at which a schedule is looked at before a run
 class Schedule(ABC):
     """A learning rate as a function of time; subclasses are frozen dataclasses of their own numbers."""
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        checks.take_numbers(cls, "__call__", "time")
+
     @abstractmethod
     def __call__(self, time: Tensor) -> Tensor:
-        """The rate at ``time`` (steps/dim, any shape; the result broadcasts with it)."""
+        """The rate at ``time`` (steps/dim, any shape; numbers and arrays give float64; the result broadcasts)."""
 
     @property
     def breakpoints(self) -> tuple[float, ...]:
@@ -72,7 +76,7 @@ class Constant(Schedule):
 
 
 @dataclass(frozen=True)
-class Linear(Schedule):
+class _Decay(Schedule):
     """From ``lr`` at time 0 to ``final`` at ``horizon``, constant after it."""
 
     lr: float
@@ -81,10 +85,7 @@ class Linear(Schedule):
 
     def __post_init__(self) -> None:
         checks.positive(type(self).__name__, "horizon", self.horizon, unit="(steps/dim)")
-
-    def __call__(self, time: Tensor) -> Tensor:
-        """Interpolates linearly."""
-        return self.lr + (self.final - self.lr) * (time / self.horizon).clamp(0, 1)
+        _to_floats(self, "lr", "horizon", "final")
 
     @property
     def breakpoints(self) -> tuple[float, ...]:
@@ -93,25 +94,22 @@ class Linear(Schedule):
 
 
 @dataclass(frozen=True)
-class Cosine(Schedule):
+class Linear(_Decay):
+    """From ``lr`` at time 0 to ``final`` at ``horizon``, constant after it."""
+
+    def __call__(self, time: Tensor) -> Tensor:
+        """Interpolates linearly."""
+        return self.lr + (self.final - self.lr) * (time / self.horizon).clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class Cosine(_Decay):
     """Half a cosine from ``lr`` at time 0 to ``final`` at ``horizon``, constant after it."""
-
-    lr: float
-    horizon: float
-    final: float = 0.0
-
-    def __post_init__(self) -> None:
-        checks.positive(type(self).__name__, "horizon", self.horizon, unit="(steps/dim)")
 
     def __call__(self, time: Tensor) -> Tensor:
         """``final + (lr - final) (1 + cos(pi t / horizon)) / 2``."""
         phase = torch.pi * (time / self.horizon).clamp(0, 1)
         return self.final + (self.lr - self.final) * 0.5 * (1 + torch.cos(phase))
-
-    @property
-    def breakpoints(self) -> tuple[float, ...]:
-        """The end of the decay."""
-        return (self.horizon,)
 
 
 @dataclass(frozen=True)
@@ -127,6 +125,7 @@ class WarmupStableDecay(Schedule):
         checks.positive("WarmupStableDecay", "horizon", self.horizon, unit="(steps/dim)")
         for name in ("warmup", "decay"):
             checks.non_negative("WarmupStableDecay", name, getattr(self, name))
+        _to_floats(self, "lr", "horizon", "warmup", "decay")
         if self.warmup + self.decay > self.horizon:
             raise InvalidInput(
                 f"WarmupStableDecay: warmup + decay = {self.warmup + self.decay:g} exceeds the horizon "
@@ -157,6 +156,9 @@ class _Pieces(Schedule):
 
     def __post_init__(self) -> None:
         who = type(self).__name__
+        object.__setattr__(self, "times", checks.numbers(who, "times", self.times))
+        if not isinstance(self.values, Tensor) or not self.values.ndim:
+            object.__setattr__(self, "values", checks.numbers(who, "values", self.values))
         if len(self.times) != len(self.values) or not self.times or self.times[0] != 0:
             raise InvalidInput(
                 f"{who}: needs times starting at 0 and as many values, got {len(self.times)} times "
@@ -265,11 +267,12 @@ class BatchPlan:
     horizon: float
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "times", tuple(self.times))
-        object.__setattr__(self, "rates", tuple(self.rates))
+        for name in ("times", "rates", "batch_sizes"):
+            object.__setattr__(self, name, checks.numbers("BatchPlan", name, getattr(self, name)))
+        object.__setattr__(self, "horizon", checks.positive("BatchPlan", "horizon", self.horizon))
         sizes = tuple(checks.integer("BatchPlan", "batch_sizes", size, minimum=1) for size in self.batch_sizes)
         object.__setattr__(self, "batch_sizes", sizes)
-        as_schedule(self.lr, who="BatchPlan", horizon=checks.positive("BatchPlan", "horizon", self.horizon))
+        as_schedule(self.lr, who="BatchPlan", horizon=self.horizon)
         if len(sizes) != len(self.times) or not self.times[-1] < self.horizon:
             raise InvalidInput(
                 f"BatchPlan: needs one batch size per piece and pieces before the horizon {self.horizon:g}, got "
@@ -321,6 +324,8 @@ def as_schedule(
     Raises:
         InvalidInput: The rate is not a positive finite number, or a schedule is negative or not finite somewhere.
     """
+    if isinstance(lr, BatchPlan):
+        raise InvalidInput(f"{who}: `lr` must be a number or a schedule, got a BatchPlan. Pass its rates, `plan.lr`.")
     if isinstance(lr, Mapping):
         lr = _described(lr, who)
     if not isinstance(lr, Schedule) and not callable(lr):
@@ -347,6 +352,14 @@ def _described(description: Mapping[str, Any], who: str) -> Schedule:
         return SHAPES[name](**checked)
     except (TypeError, ValueError) as error:
         raise InvalidInput(f"{who}: `lr` is not a description of a {name} schedule: {error}.") from None
+
+
+def _to_floats(schedule: Schedule, *names: str) -> None:
+    """Turn the named fields into finite floats; tensors stay, for their gradients."""
+    for name in names:
+        value = getattr(schedule, name)
+        if not isinstance(value, Tensor):
+            object.__setattr__(schedule, name, checks.finite(type(schedule).__name__, name, value))
 
 
 def _numbers(value: Any) -> Any:

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from noise.catalogue import ROWS, t
-from signscope._core.errors import Unsupported
-from signscope.noise import NoiseLaw, parse_noise
+from signscope._core.errors import InvalidInput, Unsupported
+from signscope.noise import Discrete, Empirical, Mixture, NoiseLaw, batch_factor, fit_mixture, parse_noise, tabulate
 
 DRAWS = 200_000
 rows = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
@@ -128,3 +128,47 @@ def test_pickles_after_use(row):
     before = row.law.phi(t(0.1), batch_size=2)
     again = pickle.loads(pickle.dumps(row.law))
     assert torch.equal(again.phi(t(0.1), batch_size=2), before)
+
+
+@rows
+def test_numbers_and_arrays_are_taken_like_tensors(row):
+    law, x = row.law, t(0.25, 1.0, 3.0)
+    for name in ("m", "cdf", "phi", "psi", *(["pdf"] if row.has_pdf else [])):
+        method = getattr(law, name)
+        wanted = method(x)
+        for given in (x.tolist(), x.numpy(), x.float(), x.clone().requires_grad_()):
+            assert torch.equal(method(given).detach(), wanted), (name, given)
+        assert torch.equal(method(1), method(t(1.0)[0])), name
+        assert method(1.0).dtype == torch.float64, name
+        with pytest.raises(InvalidInput, match="must be a number or an array of numbers, got 'far'"):
+            method("far")
+    assert law.m(a=0.25) == law.m(0.25)
+    assert torch.equal(law.residual_density(x.tolist(), 0.5), law.residual_density(x, t(0.5)))
+
+
+@rows
+def test_risks_and_batch_sizes_out_of_range_are_refused(row):
+    for method in (row.law.phi, row.law.psi):
+        with pytest.raises(InvalidInput, match="`risk` must be 0 or more"):
+            method(-1.0)
+        with pytest.raises(InvalidInput, match="`batch_size` must be a whole number"):
+            method(1.0, batch_size=0)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Discrete("ab"), "Discrete: `values` must be a number or an array of numbers, got 'ab'"),
+        (lambda: Discrete([0.0, 1.0], ["a", "b"]), "Discrete: `weights` must be a number or an array of numbers"),
+        (lambda: Empirical(None), "Empirical: `values` must be a number or an array of numbers, got None"),
+        (lambda: Mixture(1.0, 0.0, 1.0), "Mixture: `weights` must be a list of numbers, got 1.0"),
+        (lambda: batch_factor([1, 2]), "batch_factor: `batch_size` must be a whole number"),
+        (lambda: fit_mixture("ab"), "fit_mixture: `residuals` must be a number or an array of numbers"),
+        (lambda: parse_noise(1.0), "parse_noise reads text, got 1.0. Use as_noise"),
+        (lambda: tabulate(1.0, risk_low=0.1, risk_high=1.0), "`law` must be a NoiseLaw, got 1.0. Use as_noise"),
+        (lambda: tabulate(parse_noise("gaussian:1"), risk_low=0.1, risk_high=1.0)("far"), "`risk` must be a number"),
+    ],
+)
+def test_what_is_no_number_is_named(make, message):
+    with pytest.raises(InvalidInput, match=message):
+        make()

@@ -3,12 +3,15 @@
 import itertools
 import math
 
+import numpy as np
 import pytest
+import scipy.stats
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from signscope._core.errors import InvalidInput
+from signscope.noise import as_noise
 from signscope.problems.landscapes import Quadratic
 from signscope.problems.oracle_noise import GaussianNoise
 from signscope.sdes.loss_bounds import (
@@ -235,6 +238,28 @@ def test_other_noise_has_its_own_slope():
     bound = sign_loss_bound(problem, [0.0, 1.0], slope=slope)
     assert float(bound.value[0]) == 0.5
     assert f"at least {slope:.4g} z" in str(bound)
+
+
+SKEWED = [("gaussian:0.3,0.3", "0.683"), ("cauchy:2,1", "0.705"), ([-1.0, 0.2, 0.5], "0.333")]
+
+
+@pytest.mark.parametrize(("law", "at_rest"), [*SKEWED, (scipy.stats.expon(-1), "-0.264")])
+def test_noise_whose_median_is_not_0_has_no_chord(law, at_rest):
+    """At a gradient just above 0 the sign is mostly minus: no positive kappa bounds the drift from below."""
+    drift = float(np.sign(as_noise(law).sample((200_000,), np.random.default_rng(0))).mean())
+    assert drift == pytest.approx(float(at_rest), abs=0.01)
+    with pytest.raises(InvalidInput, match=f"median of `law` must be 0.* has a mean sign of {at_rest}"):
+        law_chord(law, 1.0)
+
+
+@pytest.mark.parametrize(
+    "law", [scipy.stats.expon(-math.log(2)), "laplace:1", "rademacher:0.5", [-1.0, -0.2, 0.2, 3.0]]
+)
+def test_the_chord_of_a_law_is_the_least_slope_of_its_mean_sign(law):
+    noise = as_noise(law)
+    y = torch.linspace(-1.5, 1.5, 6002, dtype=torch.float64)
+    slopes = (1 - noise.cdf(-y) - noise.cdf(torch.nextafter(-y, -y - 1))) / y
+    assert law_chord(law, 1.5) == pytest.approx(float(slopes.min()), abs=2e-3)
 
 
 @pytest.mark.parametrize(

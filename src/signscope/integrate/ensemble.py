@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -11,6 +11,9 @@ from signscope._core.progress import Meter
 from signscope._core.status import Status
 from signscope.curves import Curve
 from signscope.integrate.brownian import paths_per_stream
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 GROUP_BYTES = 128 * 2**20  # bound on the state and the temporaries of the paths that advance together
 BAND = 0.8
@@ -50,6 +53,16 @@ class Ensemble:
     def total_variance(self) -> Tensor:
         """Trace of the covariance at the recorded times, (num_times,)."""
         return self.variance.sum(1)
+
+    def __repr__(self) -> str:
+        """One line: the loss curve with its status, the shape of the rest."""
+        observed = f", observed {', '.join(self.observed)}" if self.observed else ""
+        notes = f", notes: {len(self.notes)}" if self.notes else ""
+        return f"Ensemble({self.loss!r}, mean and variance {tuple(self.mean.shape)}{observed}{notes})"
+
+    def to_frame(self) -> "pd.DataFrame":
+        """A table with one row per recorded time: that of the loss curve, and total_variance."""
+        return self.loss.to_frame().assign(total_variance=self.total_variance.numpy())
 
 
 @dataclass(frozen=True)

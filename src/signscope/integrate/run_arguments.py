@@ -80,6 +80,8 @@ def run_arguments(
         raise InvalidInput(f"{who}: `start` must be a vector of at least one number, got shape {tuple(point.shape)}.")
     point = point.to(dtype=kind, device=place)
     rate = checks.positive(who, "lr", lr)
+    if not isinstance(observe, Mapping | None):
+        raise InvalidInput(f"{who}: `observe` must map names to functions, got {checks.shown(observe)}.")
     found = as_loss(who, loss.placed(kind, place) if isinstance(loss, Loss) else loss, point)
     kicks = as_gradient_noise(who, noise, len(point)).placed(kind, place)
     return RunArguments(
@@ -93,7 +95,7 @@ def run_arguments(
         betas=checks.betas(who, betas),
         weight_decay=decay,
         eps=checks.non_negative(who, "eps", eps),
-        factor=None if schedule is None else _factor(schedule),
+        factor=None if schedule is None else _factor(who, schedule),
         num_paths=checks.integer(who, "num_paths", num_paths, minimum=1),
         seed=checks.integer(who, "seed", seed, minimum=0),
         observables={"loss": found.value, **(observe or {})},
@@ -114,13 +116,17 @@ def _steps(
     last = checks.integer(who, "num_steps", num_steps, minimum=1)
     if times is None:
         return tuple(int(k) for k in np.unique(np.linspace(0, last, _NUM_TIMES).round()))
-    steps = tuple(checks.integer(who, "times", k, minimum=0) for k in times)
+    steps = tuple(checks.integer(who, "times", k, minimum=0) for k in checks.numbers(who, "times", times))
     if not steps or any(b <= a for a, b in pairwise(steps)) or steps[-1] > last:
         raise InvalidInput(f"{who}: `times` must be increasing numbers of steps up to {last}.")
     return steps
 
 
-def _factor(schedule: Callable[[Any], Any]) -> Callable[[float], float]:
+def _factor(who: str, schedule: Callable[[Any], Any]) -> Callable[[float], float]:
+    if not callable(schedule):
+        raise InvalidInput(
+            f"{who}: `schedule` must be a function of time (lr*steps) or a Schedule, got {checks.shown(schedule)}."
+        )
     return lambda time: float(torch.as_tensor(schedule(torch.tensor(time, dtype=torch.float64))))
 
 
@@ -128,6 +134,6 @@ def _device(who: str, device: torch.device | str | None) -> torch.device:
     try:
         place = torch.device("cpu" if device is None else device)
         torch.empty(0, device=place)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         raise InvalidInput(f"{who}: `device` {device!r} cannot be used: {str(error).splitlines()[0]}") from None
     return place

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from signscope._core import checks
 from signscope._core.equations import equation
 from signscope._core.errors import InvalidInput, Unsupported
 from signscope.noise.law import NoiseLaw, Size, number
@@ -33,7 +34,7 @@ class Discrete(NoiseLaw):
     name: ClassVar[str] = "discrete"
 
     def __post_init__(self) -> None:
-        values = torch.as_tensor(self.values, dtype=torch.float64).detach()
+        values = checks.real(type(self).__name__, "values", self.values).detach().double()
         if values.ndim != 1 or not len(values) or not bool(torch.isfinite(values).all()):
             bad = int((~torch.isfinite(values)).sum())
             raise InvalidInput(
@@ -47,7 +48,7 @@ class Discrete(NoiseLaw):
     def _checked_weights(self, num: int) -> Tensor:
         if self.weights is None:
             return torch.full((num,), 1 / num, dtype=torch.float64)
-        weights = torch.as_tensor(self.weights, dtype=torch.float64).detach()
+        weights = checks.real(type(self).__name__, "weights", self.weights).detach().double()
         total = float(weights.sum())
         if weights.shape != (num,) or not bool((weights >= 0).all()) or not abs(total - 1) <= 1e-6:
             raise InvalidInput(

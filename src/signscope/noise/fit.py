@@ -50,8 +50,7 @@ def fit_mixture(residuals: "Tensor | npt.ArrayLike", *, max_components: int = 5,
 
 
 def _checked(residuals: "Tensor | npt.ArrayLike") -> npt.NDArray[np.float64]:
-    plain = residuals.detach().cpu().numpy() if isinstance(residuals, Tensor) else residuals
-    sample = np.asarray(plain, dtype=np.float64)
+    sample = checks.real("fit_mixture", "residuals", residuals).detach().cpu().double().numpy()
     if sample.ndim != 1 or len(sample) < 2 or not np.isfinite(sample).all():
         raise InvalidInput(
             f"fit_mixture: `residuals` must be a vector of at least 2 finite numbers, got shape {sample.shape}."

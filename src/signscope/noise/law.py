@@ -24,10 +24,15 @@ class NoiseLaw(ABC):
 
     Signs see the noise through one function only, ``m(a) = E exp(-a eps^2)``, hence only through |eps|.
     Laws are immutable. Theory runs in float64; ``m``, ``phi``, ``psi`` and ``residual_density`` are vectorised
-    and differentiable.
+    and differentiable. They and ``pdf`` and ``cdf`` take numbers, arrays and tensors and give float64 tensors.
     """
 
     name: ClassVar[str]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for method, argument in (("m", "a"), ("pdf", "x"), ("cdf", "x")):
+            checks.take_numbers(cls, method, argument, float64=True)
 
     @property
     @abstractmethod
@@ -113,7 +118,7 @@ class NoiseLaw(ABC):
             B = 1 costs one value of m per risk; B >= 2 about 300. Relative accuracy 1e-10 or better.
         """
         size = checks.integer("phi", "batch_size", batch_size, minimum=1)
-        return self._phi(_as_risk("phi", risk), size)
+        return self._phi(as_risk("phi", risk), size)
 
     @equation("xiao2024", "psi, noise compression (2.3)")
     def psi(self, risk: Tensor, *, batch_size: int = 1) -> Tensor:
@@ -122,7 +127,7 @@ class NoiseLaw(ABC):
         At batch size 1 it is 1 for centred Gaussian noise; above 1 signs profit from the noise's shape.
         Infinite for noise of infinite variance.
         """
-        risk = _as_risk("psi", risk)
+        risk = as_risk("psi", risk)
         doubled = 2 * risk + self.second_moment
         return self.phi(risk, batch_size=batch_size) * (math.pi / 2 / math.sqrt(batch_size)) * torch.sqrt(doubled)
 
@@ -136,7 +141,7 @@ class NoiseLaw(ABC):
         Raises:
             InvalidInput: A risk is not above 0.
         """
-        x, risk = (torch.as_tensor(t, dtype=torch.float64) for t in (x, risk))
+        x, risk = checks.doubles("residual_density", x=x, risk=risk)
         if not bool((risk.detach() > 0).all()):
             raise InvalidInput(f"residual_density: `risk` must be above 0, got {float(risk.detach().min()):g}.")
         x, risk = torch.broadcast_tensors(x, risk)
@@ -192,8 +197,9 @@ class NoiseLaw(ABC):
         raise NotImplementedError
 
 
-def _as_risk(who: str, risk: Tensor) -> Tensor:
-    risk = torch.as_tensor(risk, dtype=torch.float64)
+def as_risk(who: str, risk: Tensor) -> Tensor:
+    """``risk`` as a float64 tensor, 0 or more."""
+    risk = checks.real(who, "risk", risk).double()
     if bool((risk.detach() < 0).any()):
         raise InvalidInput(f"{who}: `risk` must be 0 or more, got {float(risk.detach().min()):g}.")
     return risk

@@ -33,6 +33,8 @@ class Mixture(NoiseLaw):
     name: ClassVar[str] = "mixture"
 
     def __post_init__(self) -> None:
+        for name in ("weights", "centres", "stds"):
+            object.__setattr__(self, name, checks.numbers("Mixture", name, getattr(self, name)))
         sizes = (len(self.weights), len(self.centres), len(self.stds))
         if len(set(sizes)) != 1 or not sizes[0]:
             raise InvalidInput(f"Mixture: needs as many weights as centres and stds, got {sizes}.")

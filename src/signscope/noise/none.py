@@ -9,8 +9,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from signscope._core import checks
 from signscope._core.errors import Unsupported
-from signscope.noise.law import NoiseLaw, Size
+from signscope.noise.law import NoiseLaw, Size, as_risk
 from signscope.noise.slope import batch_factor
 
 
@@ -67,8 +68,8 @@ class NoNoise(NoiseLaw):
 
     def psi(self, risk: Tensor, *, batch_size: int = 1) -> Tensor:
         """c_B / sqrt(B), whatever the risk."""
-        constant = batch_factor(batch_size) / math.sqrt(batch_size)
-        return torch.full_like(torch.as_tensor(risk, dtype=torch.float64), constant)
+        size = checks.integer("psi", "batch_size", batch_size, minimum=1)
+        return torch.full_like(as_risk("psi", risk), batch_factor(size) / math.sqrt(size))
 
     def _phi(self, risk: Tensor, batch_size: int) -> Tensor:
         return batch_factor(batch_size) * 2 / (math.pi * torch.sqrt(2 * risk))

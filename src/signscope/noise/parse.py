@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from signscope._core import checks
 from signscope._core.errors import InvalidInput
 from signscope.noise.cauchy import Cauchy
 from signscope.noise.discrete import Discrete
@@ -64,6 +65,8 @@ def parse_noise(text: str) -> NoiseLaw:
         InvalidInput: Unknown name, wrong number of parameters, or a parameter out of range; the message says
             what is allowed.
     """
+    if not isinstance(text, str):
+        raise InvalidInput(f"noise: parse_noise reads text, got {checks.shown(text)}. Use as_noise.")
     name, _, rest = text.strip().partition(":")
     name, rest = name.strip().lower(), rest.strip()
     if name == "scipy":

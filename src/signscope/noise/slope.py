@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from signscope._core import checks
 from signscope._core.equations import equation
 from signscope.noise.quadrature import composite
 
@@ -17,7 +18,7 @@ _BLOCK = 300_000  # integrand values held at once
 @equation("signscope", "c_B of (2.2)")
 def batch_factor(batch_size: int) -> float:
     r"""$c_B = \sqrt\pi\,\Gamma((B+1)/2)/\Gamma(B/2)$: the slope's gain from a batch without noise; c_1 = 1."""
-    half = 0.5 * batch_size
+    half = 0.5 * checks.integer("batch_factor", "batch_size", batch_size, minimum=1)
     return math.sqrt(math.pi) * math.exp(math.lgamma(half + 0.5) - math.lgamma(half))
 
 

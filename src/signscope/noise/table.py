@@ -3,17 +3,14 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from signscope._core import checks
 from signscope._core.errors import InvalidInput
+from signscope.noise.law import NoiseLaw
 from signscope.noise.piecewise import Piecewise, interpolate, panels_for
-
-if TYPE_CHECKING:
-    from signscope.noise.law import NoiseLaw
 
 _NODES = 12
 _WIDEST = 1.0  # panel width in log R
@@ -32,14 +29,14 @@ class PhiTable:
         error: Largest relative error found at points between the nodes.
     """
 
-    law: "NoiseLaw"
+    law: NoiseLaw
     batch_size: int
     table: Piecewise | None
     error: float
 
     def __call__(self, risk: Tensor) -> Tensor:
         """phi_B(risk), any shape, differentiable; exact but slower outside the tabulated range."""
-        risk = torch.as_tensor(risk, dtype=torch.float64)
+        risk = checks.real("PhiTable", "risk", risk).double()
         if self.table is None:
             return self.law.phi(risk, batch_size=self.batch_size)
         log_risk = torch.log(risk)
@@ -53,9 +50,7 @@ class PhiTable:
         return value
 
 
-def tabulate(
-    law: "NoiseLaw", batch_size: int = 1, *, risk_low: float, risk_high: float, rtol: float = 1e-9
-) -> PhiTable:
+def tabulate(law: NoiseLaw, batch_size: int = 1, *, risk_low: float, risk_high: float, rtol: float = 1e-9) -> PhiTable:
     """Tabulate phi_B between two risks, as Chebyshev panels of log phi against log R.
 
     Worth it when the law is costly (``law.is_costly``) or B >= 2, and phi is asked for more than a few times.
@@ -77,6 +72,8 @@ def tabulate(
         About 14 values of phi per factor e of risk. Where phi falls below 1e-280 (noise with a gap) the exact
         function is used.
     """
+    if not isinstance(law, NoiseLaw):
+        raise InvalidInput(f"tabulate: `law` must be a NoiseLaw, got {checks.shown(law)}. Use as_noise.")
     size = checks.integer("tabulate", "batch_size", batch_size, minimum=1)
     low, high = (checks.positive("tabulate", n, v) for n, v in (("risk_low", risk_low), ("risk_high", risk_high)))
     if not low < high:

@@ -15,6 +15,7 @@ from signscope.sdes.phases import CERTAIN, RANDOM, phase_two_line
 WHO = "loss_bounds"
 STATED_SLOPE = math.sqrt(2 / math.pi)
 _ROOT_TWO = math.sqrt(2)
+_AT_REST = 1e-9  # mean sign of noise alone that is rounding
 
 
 @dataclass(frozen=True)
@@ -120,11 +121,22 @@ def law_chord(law: Any, largest_ratio: float, *, points: int = 2001) -> float:
         law: A `NoiseLaw`, a scipy law or text, as elsewhere; its median must be 0.
         largest_ratio: Above 0.
         points: Grid; for a symmetric, unimodal law the last point decides.
+
+    Raises:
+        InvalidInput: The median is not 0: around 0 the mean sign then points the wrong way, and there is no kappa > 0.
     """
     from signscope.noise import as_noise
 
     found = as_noise(law)
     reach = checks.positive("law_chord", "largest_ratio", largest_ratio)
+    zero = torch.zeros(1, dtype=torch.float64)
+    at_rest = 1 - float(found.cdf(zero)) - float(found.cdf(torch.nextafter(zero, zero - 1)))
+    if not abs(at_rest) <= _AT_REST:
+        raise InvalidInput(
+            f"law_chord: the median of `law` must be 0, but noise {found.spec} has a mean sign of {at_rest:.3g} where "
+            "the gradient is 0: signSGD settles where the gradient is minus the median, and no chord bounds its loss. "
+            "Shift the law."
+        )
     half = torch.linspace(0, reach, points, dtype=torch.float64)[1:]
     slopes = [(1 - 2 * found.cdf(-y)) / y for y in (half, -half)]
     return float(torch.cat(slopes).min())

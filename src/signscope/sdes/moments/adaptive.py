@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from signscope._core import checks
 from signscope._core.equations import equation
 from signscope.sdes.moments.lyapunov import stationary_of
 
@@ -68,6 +69,7 @@ def adaptive_moments(
         V is replaced by its mean: right for the mean loss (0.1% to 2%), too wide for Var(x) in a transient where the
         gradient is not small against the noise. O(d^3) per step.
     """
+    hessian, cov, mean = checks.doubles("adaptive_moments", hessian=hessian, cov=cov, mean=mean)
     d, first = len(mean), setting.betas[0]
     z, w = torch.cat([mean, torch.zeros_like(mean)]), torch.zeros(2 * d, 2 * d, dtype=mean.dtype)
     v = torch.zeros_like(mean)
@@ -118,6 +120,7 @@ def sde_moments(
 
     No bias correction; the start is that of `adaptive_moments` without it.
     """
+    hessian, cov, mean = checks.doubles("sde_moments", hessian=hessian, cov=cov, mean=mean)
     d, dt, rho = len(mean), lr / substeps, (1 - setting.betas[1]) / lr
     state = (torch.cat([mean, hessian @ mean]), torch.zeros(2 * d, 2 * d, dtype=mean.dtype))
     v = (hessian @ mean).square() + cov.diagonal()
@@ -147,6 +150,7 @@ def frozen_variance(
     """
     from scipy.linalg import solve_continuous_lyapunov
 
+    curvature, lr = (checks.finite("frozen_variance", n, v) for n, v in (("curvature", curvature), ("lr", lr)))
     one = torch.ones(1, 1, dtype=torch.float64)
     setting = Averaged(betas=(beta1, 0.0), weight_decay=weight_decay, eps=0.0)
     if form == "discrete":

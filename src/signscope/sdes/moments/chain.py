@@ -15,6 +15,7 @@ UpProbability = Callable[[Tensor], Tensor]
 
 def gaussian_up(curvature: float, std: float) -> UpProbability:
     """That of f = h x^2 / 2 under Gaussian noise."""
+    curvature, std = (checks.finite("gaussian_up", n, v) for n, v in (("curvature", curvature), ("std", std)))
     return lambda x: normal_cdf(-curvature * x / std)
 
 
@@ -36,7 +37,7 @@ def chain_laws(start: float, up: UpProbability, *, lr: float, num_steps: int) ->
     """
     checks.positive("chain_laws", "lr", lr)
     steps = checks.integer("chain_laws", "num_steps", num_steps, minimum=0)
-    x = start + lr * torch.arange(-steps, steps + 1, dtype=torch.float64)
+    x = checks.finite("chain_laws", "start", start) + lr * torch.arange(-steps, steps + 1, dtype=torch.float64)
     rises = up(x)
     p = torch.zeros_like(x)
     p[steps] = 1
@@ -71,7 +72,8 @@ def chain_stationary(up: UpProbability, *, lr: float, reach: float, offset: floa
         Positions and probabilities. Where a step down is all but impossible (far on the left) they are small and
         inaccurate, 1 - P(up) being lost to rounding.
     """
-    half = int(reach / lr) + 1
+    lr = checks.positive("chain_stationary", "lr", lr)
+    half = int(checks.positive("chain_stationary", "reach", reach) / lr) + 1
     x = offset + lr * torch.arange(-half, half + 1, dtype=torch.float64)
     rises = up(x)
     jumps = torch.log(rises[:-1].clamp(min=1e-300)) - torch.log((1 - rises[1:]).clamp(min=1e-300))

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from signscope._core import checks
 from signscope._core.equations import equation
 from signscope._core.errors import InvalidInput
 from signscope.sdes.moments.adaptive import Averaged, step_changes
@@ -46,6 +47,8 @@ def stationary_covariance(
         1e-11. The covariance itself need not: under strong noise it is known to fewer digits (its own rounding grows
         with how slowly the position is forgotten) and matters less for the next sweep by the same factor.
     """
+    hessian, cov = checks.doubles("stationary_covariance", hessian=hessian, cov=cov)
+    lr = checks.positive("stationary_covariance", "lr", lr)
     if rule == "sgd":
         return sgd_stationary(hessian, cov, lr=lr, weight_decay=weight_decay)
     total = cov

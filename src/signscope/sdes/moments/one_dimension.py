@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from signscope._core import checks
 from signscope._core.equations import equation
 
 Field = Callable[[Tensor], Tensor]
@@ -91,6 +92,7 @@ def stationary_density(drift: Field, variance: Field, *, reach: float, points: i
     Notes:
         The integral is the trapezoidal rule; the sum of smooth, vanishing ends converges quickly.
     """
+    reach = checks.positive("stationary_density", "reach", reach)
     x = torch.linspace(-reach, reach, points, dtype=torch.float64)
     s = variance(x)
     slope = 2 * drift(x) / s

@@ -5,6 +5,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from signscope._core import checks
 from signscope._core.equations import equation
 from signscope.sdes.moments.lyapunov import stationary_of
 from signscope.sdes.moments.walking import walked
@@ -41,6 +42,7 @@ def sgd_sde_law(
 
     In the eigenbasis of H, $V_{ij}(t) = \eta\,\Sigma_{ij}\,(1 - e^{-(h_i + h_j) t})/(h_i + h_j)$.
     """
+    hessian, cov, mean, times = checks.doubles("sgd_sde_law", hessian=hessian, cov=cov, mean=mean, times=times)
     values, basis = torch.linalg.eigh(hessian)
     rates = values + weight_decay
     means = (torch.exp(-times[:, None] * rates) * (basis.T @ mean)) @ basis.T
@@ -53,5 +55,7 @@ def sgd_sde_law(
 
 def sgd_stationary(hessian: Tensor, cov: Tensor, *, lr: float, weight_decay: float = 0.0) -> Tensor:
     """Stationary covariance of the algorithm: the solution of V = A V A' + lr^2 Sigma."""
+    hessian, cov = checks.doubles("sgd_stationary", hessian=hessian, cov=cov)
+    lr = checks.positive("sgd_stationary", "lr", lr)
     change = -lr * (hessian + weight_decay * torch.eye(len(hessian), dtype=hessian.dtype))
     return stationary_of(change, lr**2 * cov)

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from signscope._core import checks
 from signscope._core.equations import equation
 from signscope.problems.oracle_noise import GaussianNoise, GradientNoise, LawNoise
 
@@ -24,14 +25,14 @@ def gaussian_sign_moments(ratio: Tensor) -> tuple[Tensor, Tensor]:
         Both in the shape of ``ratio``. In float32 the variance is computed as q (2 - q) with q = erfc(|z| / sqrt 2):
         1 - erf^2 would be 4% off at z = 5 and 0 from 6 on. In float64 it is good to z = 8.
     """
-    return erf_moments(ratio * _ROOT_HALF)
+    return erf_moments(checks.real("gaussian_sign_moments", "ratio", ratio) * _ROOT_HALF)
 
 
 def erf_moments(y: Tensor) -> tuple[Tensor, Tensor]:
     """erf(y) and 1 - erf(y)^2; in float32 as q (2 - q) with q = erfc|y|, in float64 right to y = 5 as it stands."""
     if y.dtype == torch.float64:
         mean = torch.erf(y)
-        return mean, torch.addcmul(torch.ones_like(y[..., :1]), mean, mean, value=-1)
+        return mean, torch.addcmul(y.new_ones(()), mean, mean, value=-1)
     outside = torch.special.erfc(y.abs())
     mean = torch.copysign(1 - outside, y)
     return mean, outside.mul_(2 - outside)
@@ -87,6 +88,7 @@ def sign_covariance(a: Tensor, b: Tensor, corr: Tensor, *, nodes: int = 20) -> T
     Returns:
         C in the broadcast shape; (2/pi) arcsin(corr) at a = b = 0.
     """
+    a, b, corr = (checks.real("sign_covariance", n, v) for n, v in (("a", a), ("b", b), ("corr", corr)))
     if nodes not in _RULES:
         x, w = np.polynomial.legendre.leggauss(nodes)
         _RULES[nodes] = torch.from_numpy(0.5 * (x + 1)), torch.from_numpy(w)
@@ -101,6 +103,8 @@ def sign_covariance(a: Tensor, b: Tensor, corr: Tensor, *, nodes: int = 20) -> T
 
 def sign_covariance_matrix(ratio: Tensor, corr: Tensor, *, nodes: int = 20) -> Tensor:
     """Cov of all signs: ``ratio`` (..., d) and ``corr`` (..., d, d) give (..., d, d)."""
+    ratio = checks.real("sign_covariance_matrix", "ratio", ratio)
+    corr = checks.real("sign_covariance_matrix", "corr", corr).to(ratio)
     dim = ratio.shape[-1]
     rows, columns = torch.triu_indices(dim, dim, 1, device=ratio.device)
     pairs = sign_covariance(ratio[..., rows], ratio[..., columns], corr[..., rows, columns], nodes=nodes)

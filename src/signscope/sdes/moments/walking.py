@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from signscope._core import checks
+
 
 def walked(
     step: Callable[..., tuple[Tensor, Tensor]],
@@ -17,6 +19,7 @@ def walked(
     drag: Tensor | float = 0.0,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Mean and covariance before every step, from a point; ``rates`` gives (lr, factor on the noise std) of each."""
+    hessian, cov, mean = checks.doubles("moments", hessian=hessian, cov=cov, mean=mean)
     spread = torch.zeros_like(hessian)
     for lr, factor in rates:
         yield mean, spread
