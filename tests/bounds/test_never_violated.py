@@ -57,20 +57,22 @@ def test_the_noise_term_is_needed_in_full():
 
 
 def test_signsgd_with_gaussian_noise():
-    rng = stream(2, "gaussian")
+    rng, seen = stream(2, "gaussian"), []
     for number in range(PROBLEMS):
         problem, used = random_quadratic(rng), setting(rng)
         bound = bounds.signsgd_bound(problem.constants, law="gaussian", **used)
-        assert excess(follow(problem, "signsgd", num_runs=RUNS, seed=number, **used), bound) <= 1
+        seen.append(excess(follow(problem, "signsgd", num_runs=RUNS, seed=number, **used), bound))
+    assert 0.6 < max(seen) <= 1
 
 
 def test_batch_one_with_symmetric_noise():
-    rng = stream(3, "symmetric")
+    rng, seen = stream(3, "symmetric"), []
     for number in range(PROBLEMS):
         problem = random_quadratic(rng, law=("gaussian", "laplace")[number % 2])
         used = setting(rng, most_batch=1)
         bound = bounds.signsgd_symmetric_bound(problem.constants, lr=used["lr"], num_steps=used["num_steps"])
-        assert excess(follow(problem, "signsgd", num_runs=RUNS, seed=number, **used), bound) <= 1
+        seen.append(excess(follow(problem, "signsgd", num_runs=RUNS, seed=number, **used), bound))
+    assert 0.5 < max(seen) <= 1
 
 
 def test_batch_one_with_skewed_noise_has_a_floor_above_that_bound():
@@ -81,8 +83,8 @@ def test_batch_one_with_skewed_noise_has_a_floor_above_that_bound():
     assert float(norms[3000:].mean()) == pytest.approx(1 - math.log(2), abs=0.02)  # the median of the noise
 
 
-@pytest.mark.parametrize("method", ["signum", "ssvr"])
-def test_methods_with_memory(method):
+@pytest.mark.parametrize(("method", "near"), [("signum", 0.35), ("ssvr", 0.5)])
+def test_methods_with_memory(method, near):
     rng, seen = stream(4, method), []
     for number in range(PROBLEMS):
         problem, used = problem_of(rng, 2 if number % 2 else number), setting(rng)
@@ -90,18 +92,19 @@ def test_methods_with_memory(method):
         used.pop("batch_size")
         bound = getattr(bounds, f"{method}_bound")(problem.constants, **used, **own)
         seen.append(excess(follow(problem, method, num_runs=RUNS, seed=number, **used, **own), bound))
-    assert max(seen) <= 1
+    assert near < max(seen) <= 1
 
 
 @pytest.mark.parametrize("method", ["ssvr_fs", "spider_sign", "signsvrg"])
 def test_finite_sums_with_the_planned_parameters(method):
-    rng = stream(5, method)
+    rng, seen = stream(5, method), []
     for _ in range(8):
         problem = Waves(rng)
         plan = getattr(bounds, method)(
             problem.constants, num_steps=40, num_components=12, period=int(rng.integers(2, 9))
         )
-        assert excess(finite_sum_norms(problem, plan, rng), plan.value) <= 1
+        seen.append(excess(finite_sum_norms(problem, plan, rng), plan.value))
+    assert 0.25 < max(seen) <= 1
 
 
 def finite_sum_norms(problem, plan, rng):
@@ -128,12 +131,13 @@ def finite_sum_norms(problem, plan, rng):
 
 
 def test_sgd_on_any_function():
-    rng = stream(6, "sgd")
+    rng, seen = stream(6, "sgd"), []
     for number in range(PROBLEMS):
         problem, used = problem_of(rng, number), setting(rng)
         used["lr"] *= 1.9 / problem.constants.smoothness_l2
         bound = bounds.sgd_bound(problem.constants, **used)
-        assert excess(follow(problem, "sgd", num_runs=RUNS, seed=number, **used), bound) <= 1
+        seen.append(excess(follow(problem, "sgd", num_runs=RUNS, seed=number, **used), bound))
+    assert 0.6 < max(seen) <= 1
 
 
 def test_sgd_on_separable_functions():
@@ -143,7 +147,7 @@ def test_sgd_on_separable_functions():
         used["lr"] *= 1.9 / problem.constants.smoothness_l2
         bound = bounds.sgd_separable_bound(problem.constants, **used)
         seen.append(excess(follow(problem, "sgd", num_runs=RUNS, seed=number, **used), bound))
-    assert max(seen) <= 1
+    assert 0.5 < max(seen) <= 1
 
 
 def test_muon_in_the_nuclear_norm():
@@ -152,7 +156,7 @@ def test_muon_in_the_nuclear_norm():
         problem, used = MatrixQuadratic(rng, law=LAWS[2 * (number % 2)]), setting(rng)
         bound = bounds.muon_bound(problem.constants, **used)
         seen.append(excess(follow(problem, "muon", num_runs=12, seed=number, **used), bound))
-    assert max(seen) <= 1
+    assert 0.6 < max(seen) <= 1
 
 
 def test_the_factor_of_the_noise_term_is_settled_from_both_sides():

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 FAST = "--horizon 0.5 --runs 2"
+LARGE = ("predict signsgd --lr 0.5", "compare", "compare --problem toeplitz:0.5", "check", "sde")
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +66,11 @@ CASES = [
     ("compare --problem covariance", "--cov"),
     ("compare --problem banana", "banana"),
     ("compare --dim 0", "dim"),
+    ("compare --dim -3", "dim"),
+    *[(f"{command} --dim 1{13 * '0'}", "GB of memory, and this machine has") for command in LARGE],
+    *[(f"{command} --dim 1{30 * '0'}", "Use a smaller --dim") for command in LARGE],
+    *[(f"{command} --dim {dim}", "--dim") for command in LARGE for dim in ("1e3", "2.5", "abc")],
+    ("compare --dim 0 --problem toeplitz:0.5", "got 0"),
     ("compare --dim 10 --spectrum logg:1,2", "logg"),
     ("compare --dim 10 --spectrum log:1", "log"),
     ("compare --dim 10 --spectrum log:a,b", "log"),

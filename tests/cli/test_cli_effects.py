@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from signscope.cli.door import Door
 from signscope.cli.effects import effects_of_signs
+from signscope.comparison import best_lr
 from signscope.comparison.four_effects import five_effects
 from signscope.problems import gaussian_problem
 
@@ -66,7 +67,8 @@ def test_infinite_variance_is_a_row_with_a_status(call):
 
 def test_best_rate_by_default(call):
     said = json.loads(call("--dim", 20, "--noise", "gaussian:0.3", "--horizon", 1, "--json").stdout)
-    assert 0 < said["options"]["lr"] < 10
+    problem = gaussian_problem(20, noise="gaussian:0.3")
+    assert said["options"]["lr"] == best_lr(problem, "signsgd", horizon=1).lr
 
 
 @pytest.mark.parametrize(

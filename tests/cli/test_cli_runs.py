@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from signscope.cli import commands, report
+from signscope.comparison import best_lr
 from signscope.limits import predict
 from signscope.problems import LeastSquares, gaussian_problem
 from signscope.simulation import simulate
@@ -130,7 +131,8 @@ def test_predict_prints_and_saves_one_curve(cli, tmp_path):
 
 def test_predict_finds_the_best_rate_by_itself(cli):
     summary = json.loads(cli(f"predict signsgd {SMALL} --json").out)
-    assert summary["optimizers"]["signsgd"]["lr"] > 0
+    problem = gaussian_problem(20, spectrum="log:0.1,1", noise="gaussian:0.3")
+    assert summary["options"]["lr"] == best_lr(problem, "signsgd", horizon=1).lr
     assert summary["options"]["lr"] == summary["optimizers"]["signsgd"]["lr"]
 
 

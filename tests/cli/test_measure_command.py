@@ -35,6 +35,43 @@ def loss(model, batch):
 def nothing():
     return None
 
+def entropy(model, batch):
+    return nn.functional.cross_entropy(model(batch[0]), batch[1])
+
+def with_targets(change, inputs=6):
+    gen = torch.Generator().manual_seed(0)
+    return [(torch.randn(8, inputs, generator=gen), change(torch.randint(0, 3, (8,), generator=gen)))] * 12
+
+def floats():
+    return with_targets(lambda y: y.double())
+
+def out_of_range():
+    return with_targets(lambda y: y + 1)
+
+def pairs():
+    return with_targets(lambda y: y[:, None].expand(8, 2))
+
+def lists():
+    return with_targets(lambda y: y.tolist())
+
+def narrow():
+    return with_targets(lambda y: y, inputs=5)
+
+def dictionaries():
+    return [{"speed": torch.ones(8, 6)}] * 12
+
+def images():
+    return [(torch.randn(8, 3, 4), torch.randint(0, 3, (8, 4)))] * 12
+
+def one_score():
+    return nn.Linear(6, 1)
+
+def classes_first():
+    return nn.Conv1d(3, 3, 1)
+
+def two_outputs():
+    return nn.LSTM(6, 3)
+
 constant = 3
 """
 
@@ -115,6 +152,17 @@ def test_losses_and_options(call, words):
         (["--model", "measured_here:nothing", "--data", "measured_here:single"], "not a torch.nn.Module"),
         (["--model", "measured_here:make_model", "--data", "measured_here:nothing"], "must return a loader"),
         ([*BASE, "--data", "measured_here:single"], "--loss is needed"),
+        ([*BASE, "--data", "measured_here:floats"], "float64 (8,) targets suggest squared error"),
+        ([*BASE, "--data", "measured_here:floats", "--loss", "measured_here:entropy"], "float32 (8, 6), float64 (8,)"),
+        ([*BASE, "--data", "measured_here:out_of_range"], "labels from 0 to the number of scores - 1"),
+        ([*BASE, "--data", "measured_here:out_of_range", "--samples", "each"], "labels from 0 to the number of"),
+        ([*BASE, "--data", "measured_here:pairs"], "int64 (8, 2) targets suggest cross-entropy"),
+        ([*BASE, "--data", "measured_here:lists"], "the targets are a list"),
+        ([*BASE, "--data", "measured_here:narrow"], "`loss_fn` failed on a batch of float32 (8, 5), int64 (8,)"),
+        ([*BASE, "--data", "measured_here:dictionaries"], "unexpected keyword argument 'speed'"),
+        ([*BASE, "--model", "measured_here:one_score"], "the model gives float32 (8, 1)"),
+        ([*BASE, "--model", "measured_here:two_outputs"], "the model gives a tuple"),
+        (["--model", "measured_here:classes_first", "--data", "measured_here:images"], "a score per class (last)"),
         ([*BASE, "--mode", "test"], "`mode` must be"),
         ([*BASE, "--seed", "-1"], "`seed` must be"),
         ([*BASE, "--speed", "3"], "No such option"),

@@ -1,6 +1,7 @@
 """``signscope rescale`` and ``signscope translate``: the lines of the pages, JSON, and what is refused."""
 
 import json
+import math
 
 import pytest
 import typer
@@ -52,6 +53,25 @@ def test_a_measured_ratio_is_used(run):
 
 
 @pytest.mark.parametrize(
+    ("words", "factor", "speed"),
+    [
+        ("rescale --optimizer signsgd --lr 1e-300 --batch 1 --to-batch 4 --snr 1e-50", 2.0, 1.0),
+        ("translate --from signsgd --to adam --lr 1e-300 --snr 1e-50", math.sqrt(math.pi / 2), math.pi / 2),
+        (
+            "translate --from sgd --to signsgd --lr 1e-150 --noise-std 1e-50 --snr 1e-50",
+            math.sqrt(2 / math.pi) * 1e-50,
+            2 / math.pi,
+        ),
+    ],
+)
+def test_small_numbers_that_can_be_held_are_answered(run, words, factor, speed):
+    found = json.loads(run(f"{words} --json").stdout)
+    lr = found["lr"] if "translate" in words else found["new"]["lr"]
+    assert lr == pytest.approx(factor * found["options"]["lr"], rel=1e-2)
+    assert found["speed"] == pytest.approx(speed, rel=1e-6)
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         ("rescale --optimizer adamw --lr 1e-3 --batch 1", "--to-batch is needed"),
@@ -66,6 +86,21 @@ def test_a_measured_ratio_is_used(run):
         (f"{TRANSLATE} --at speed", "`at`"),
         ("translate --from adamw --to signum", "--lr is needed"),
         (f"{TRANSLATE} --batch x", "--batch"),
+        ("rescale --optimizer sgd --lr 1e308 --batch 1 --to-batch 1e10", "`lr` 1e+308 would become inf"),
+        ("rescale --optimizer sgd --lr 1e-300 --batch 1e30 --to-batch 1", "`lr` 1e-300 would become 0"),
+        ("rescale --optimizer sgd --lr 1 --batch 1e-300 --to-batch 1e300", "`to_batch_size` 1e+300"),
+        ("rescale --optimizer sgd --lr 1 --batch 1e300 --to-batch 1e-300", "`to_batch_size` 1e-300"),
+        ("rescale --optimizer adam --lr 1 --batch 1e18 --to-batch 1", "`betas[0]` 0.9"),
+        ("rescale --optimizer signum --lr 1 --batch 1e18 --to-batch 1 --keep-memory", "would become 1 at"),
+        ("rescale --optimizer signsgd --lr 1 --weight-decay 1e308 --batch 1 --to-batch 10", "`weight_decay` 1e+308"),
+        ("rescale --optimizer adam --lr 1 --eps 1e308 --betas 0,0 --batch 10 --to-batch 1", "`eps` 1e+308"),
+        ("rescale --optimizer signsgd --lr 1 --batch 1 --to-batch 10 --snr 1e300", "`signal_to_noise` must be"),
+        ("rescale --optimizer signsgd --lr 1 --batch 1 --to-batch 10 --snr 1e-300", "`signal_to_noise` must be"),
+        ("translate --from sgd --to signsgd --lr 1 --noise-std 1e308", "`noise` must lie"),
+        ("translate --from signsgd --to sgd --lr 1 --noise-std 1e-320", "`noise` must lie"),
+        ("translate --from sgd --to signsgd --lr 1e300 --noise-std 1e59", "`lr` 1e+300 would become inf"),
+        ("translate --from sgd --to adam --lr 1e-300 --noise-std 1e-59", "`lr` 1e-300 would become 0"),
+        ("translate --from sgd --to adam --lr 1 --noise-std 1e-50 --weight-decay 1e300", "`weight_decay` 1e+300"),
     ],
 )
 def test_bad_input_is_one_line_and_code_two(run, words, message):

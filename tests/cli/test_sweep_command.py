@@ -82,6 +82,8 @@ def test_failed_cells_and_ctrl_c_exit_with_one_and_say_how_to_go_on(tmp_path, mo
     [
         ("--dim ten", "whole numbers"),
         ("--dim 0", "dim"),
+        ("--dim 1e3", "whole numbers"),
+        ("--dim 10,10000000000000", "GB of memory, and this machine has"),
         ("--lr fast", "--lr"),
         ("--lr log:1,0.1,3", "LOW,HIGH,COUNT"),
         ("--lr lion=0.1", "lion"),

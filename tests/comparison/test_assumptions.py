@@ -19,7 +19,7 @@ def checks_of(problem, **options):
 
 
 def test_a_friendly_problem_passes_every_check():
-    found = checks_of(gaussian_problem(120, rotated=True, noise="gaussian:0.3"), horizon=2, num_runs=16)
+    found = checks_of(gaussian_problem(200, rotated=True, noise="gaussian:0.3"), horizon=1, num_runs=16)
     assert {
         "dimension",
         "condition number",
@@ -48,6 +48,11 @@ SPIKED = Dense(0.05 * torch.eye(60) + 0.95 * torch.ones(60, 60))  # one directio
             "sgd stability",
         ),
         (gaussian_problem(20), {}, "adam momentum"),
+        (
+            gaussian_problem(120),
+            {"optimizers": ("sgd", "signum"), "lr": {"sgd": 0.05, "signum": 0.02}},
+            "signum average",
+        ),
     ],
 )
 def test_each_check_fails_where_it_should(problem, options, name):

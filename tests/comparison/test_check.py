@@ -20,7 +20,7 @@ def found(problem, **options):
 
 
 def test_a_friendly_problem_passes():
-    result = check(gaussian_problem(120, rotated=True, noise="gaussian:0.3"), lr={"sgd": 0.3})
+    result = check(gaussian_problem(200, rotated=True, noise="gaussian:0.3"), lr={"sgd": 0.3})
     assert result.ok
     assert result.text == f"All {len(result.assumptions)} checks hold: the predictions apply to this problem."
     assert list(result.table.columns) == ["name", "value", "threshold", "ok", "text", "advice"]

@@ -1,11 +1,15 @@
 """Streaming means and squared deviations: equal to two passes, exact where float32 sums of squares fail."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from signscope.measure import gathering
+from signscope.measure.layers import Layer
 from signscope.measure.merging import add_part_, add_value_, merged, merged_and_left
+from signscope.measure.state import GROUPS, GradientState
 
 
 def streamed(values, weights, dtype=torch.float64):
@@ -72,3 +76,26 @@ def test_float32_sums_of_squares_fail_where_welford_does_not():
     assert float(mean.double().sub(values.mean(0)).abs().max()) < 1e-3
     assert float((squares <= 0).double().mean()) > 0.05  # teeth: a variance of 1 comes out as zero or negative
     assert float((squares / truth - 1).abs().median()) > 0.3
+
+
+@pytest.mark.parametrize(("calls", "error"), [(0, RuntimeError), (1, RuntimeError), (3, KeyboardInterrupt)])
+def test_a_merge_that_ends_half_way_leaves_nothing_that_looks_like_a_result(monkeypatch, calls, error):
+    done = []
+
+    def all_reduce(tensor, group):
+        if len(done) == calls:
+            raise error("the other process is gone")
+        done.append(tensor.mul_(2))
+
+    layer = Layer("w", torch.nn.Parameter(torch.zeros(3)), False, torch.arange(3))
+    state = GradientState([layer])
+    for place in range(2 * GROUPS):
+        state.add([torch.randn(3, generator=torch.Generator().manual_seed(place))], weight=1.0, place=place)
+    monkeypatch.setattr(gathering, "exchanged", lambda note, group: [note, note])
+    monkeypatch.setattr(torch.distributed, "all_reduce", all_reduce)
+    with pytest.raises(error, match="gone"):
+        gathering.merge_(state, "group")
+    assert state.num_gradients == 0
+    assert state.rows == {}
+    assert not any(bool(part.any()) for part in (state.weights, *state.sums))
+    assert state.seen == [set()] * GROUPS

@@ -122,7 +122,9 @@ def test_tied_and_frozen_parameters():
     assert report.layers[0].embedding
     each = gradient_noise(model, loss, batches, num_batches=16, samples="each")
     assert [layer.name for layer in each.layers] == ["table.weight", "rest.weight"]
-    assert each.overall.sigma2 > 0
+    singles = [batch[k : k + 1] for batch in batches for k in range(len(batch))]
+    alone = gradient_noise(model, loss, singles, num_batches=len(singles))
+    assert each.overall.sigma2 == pytest.approx(alone.overall.sigma2, rel=1e-5)
 
 
 def test_batches_that_are_not_finite_are_counted_and_left_out(vector, rows_loss):

@@ -84,9 +84,13 @@ def test_layers_may_be_frozen_and_released_during_the_run(net, cut):
     probe(1)
     model[0].requires_grad_(False)
     assert math.isnan(probe(2)["path_smoothness"])
-    with torch.no_grad():
-        model[2].weight += 0.1
-    assert probe(3)["path_smoothness"] > 0
+    ends = []
+    for move in (0.0, 0.1):
+        with torch.no_grad():
+            model[2].weight += move
+        ends.append(torch.autograd.grad(CRITERION(model(x[:32]), y[:32]), list(model[2].parameters())))
+    change = sum(float((b - a).abs().sum()) for a, b in zip(*ends, strict=True))
+    assert probe(3)["path_smoothness"] == pytest.approx(change / 0.1, rel=1e-9)
 
 
 FEW = {"num_batches": 2, "num_restarts": 1, "num_lanczos": 4, "num_probes": 2}
@@ -105,7 +109,7 @@ def test_samples_files_and_continuation(net, cut, tmp_path):
     content = json.loads((tmp_path / "probe.json").read_text(encoding="utf-8"))
     assert set(content[0]["layers"]) == {"0.weight", "0.bias", "2.weight", "2.bias"}
     assert content[0]["path_smoothness"] == "nan"
-    assert content[-1]["smoothness_maximum"] > 0
+    assert content[-1]["smoothness_maximum"] == probe.smoothness.maximum
     assert probe.smoothness.num_batches == FEW["num_batches"]
     assert probe.report.density == probe.records[-1]["density"]
     with pytest.raises(InvalidInput, match="already holds samples"):

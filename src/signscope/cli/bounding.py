@@ -82,7 +82,7 @@ def bound_methods(ctx: typer.Context) -> None:
     question = {name: options[name] for name in ("num_calls", "target", "num_components")}
     overview = compare_bounds(_constants(options), **question)
     if out is not None:
-        overview.to_frame().to_csv(out, index=False)
+        _save(out, overview)
     if ctx.params["as_json"]:
         typer.echo(json.dumps(_summary(options, overview), indent=2, allow_nan=False, ensure_ascii=False))
     else:
@@ -169,6 +169,22 @@ def _check_output(out: Path | None, *, force: bool) -> None:
         raise InvalidInput(f"--out: {out} must be a file in a folder that exists.")
     if out.exists() and not force:
         raise InvalidInput(f"--out: {out} exists. Use --force to replace it.")
+
+
+def _save(out: Path, overview: "Overview") -> None:
+    """The table as CSV, whole or not at all; into what is no file (a pipe) directly."""
+    from signscope._core.errors import InvalidInput
+    from signscope._core.output import staged
+
+    text, place = overview.to_frame().to_csv(index=False), out.resolve()
+    if not place.exists() or place.is_file():
+        with staged(place.parent, [place.name], force=True, who="--out") as folder:
+            (folder / place.name).write_text(text, encoding="utf-8")
+        return
+    try:
+        place.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InvalidInput(f"--out: cannot write to {out} ({error.strerror or error}).") from None
 
 
 def _summary(options: dict[str, Any], overview: "Overview") -> dict[str, Any]:

@@ -68,13 +68,15 @@ def _run(ctx: typer.Context) -> None:
     )
     result = replace(result, options={**options, "lr": result.options["lr"]})
     text = as_json(result.summary())
-    if out is not None:
-        with staged(out, [FILE], force=ctx.params["force"], who="--out") as folder:
-            (folder / FILE).write_text(text + "\n", encoding="utf-8")
-    if ctx.params["as_json"]:
-        typer.echo(text)
-    else:
-        show(result)
+    try:
+        if out is not None:
+            with staged(out, [FILE], force=ctx.params["force"], who="--out") as folder:
+                (folder / FILE).write_text(text + "\n", encoding="utf-8")
+    finally:  # also what could not be saved
+        if ctx.params["as_json"]:
+            typer.echo(text)
+        else:
+            show(result)
     if out is not None:
         say(f"wrote {out / FILE}")
 

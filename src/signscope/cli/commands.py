@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from signscope._core import checks
-from signscope._core.status import OPTIMIZERS
+from signscope._core.status import PREDICTED
 from signscope.cli.door import FAILED, say
 from signscope.cli.inputs import build_problem
 from signscope.cli.report import show
@@ -71,7 +71,7 @@ def _prepare(ctx: typer.Context, command: str) -> tuple[LeastSquares, dict[str, 
     """The problem and the resolved options; whether results can be written is found out before."""
     options = resolve(ctx, command)
     if "optimizer" in options:
-        checks.one_of(command, "OPTIMIZER", options["optimizer"], OPTIMIZERS)
+        checks.one_of(command, "OPTIMIZER", options["optimizer"], PREDICTED)
     if ctx.params["out"] is not None:
         check_output(ctx.params["out"], force=ctx.params["force"], who="--out")
     problem, options = build_problem(options)
@@ -100,14 +100,16 @@ def _finish_half(
 
 
 def _finish(ctx: typer.Context, result: Comparison) -> None:
-    """Save if asked to, then print."""
+    """Save if asked to, then print; print also what could not be saved."""
     out: Path | None = ctx.params["out"]
-    if out is not None:
-        result.save(out, force=ctx.params["force"])
-    if ctx.params["as_json"]:
-        typer.echo(json.dumps(result.summary(), indent=2, allow_nan=False, ensure_ascii=False))
-    else:
-        show(result)
+    try:
+        if out is not None:
+            result.save(out, force=ctx.params["force"])
+    finally:
+        if ctx.params["as_json"]:
+            typer.echo(json.dumps(result.summary(), indent=2, allow_nan=False, ensure_ascii=False))
+        else:
+            show(result)
     if out is not None:
         say(f"wrote {out / 'risk.png'}, curves.csv, summary.json")
     elif sys.stderr.isatty():

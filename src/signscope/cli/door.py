@@ -42,9 +42,30 @@ def guarded(command: str, *, debug: bool) -> Iterator[None]:
     except (SignscopeError, Exception) as error:
         if debug or isinstance(error, typer.Exit):
             raise
-        kind = "" if isinstance(error, SignscopeError) else f" {type(error).__name__}:"
-        say(f"signscope {command}: failed:{kind} {one_line(error)} (--debug shows the traceback)")
+        if _was_stopped(error):
+            say(f"signscope {command}: stopped by the keyboard before there was a result.")
+        else:
+            say(f"signscope {command}: failed: {_told(error)} (--debug shows the traceback)")
         raise typer.Exit(FAILED) from None
+
+
+def _was_stopped(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind an error: packages that are stopped while they are imported raise another one."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
+
+
+def _told(error: Exception) -> str:
+    """What failed; for the limits of the machine, what to do."""
+    text = one_line(error)
+    if isinstance(error, SignscopeError):
+        return text
+    if isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text:
+        return "not enough memory; use a smaller problem, smaller batches or fewer runs"
+    if isinstance(error, OverflowError):
+        return f"a number is out of range ({text}); use options and data nearer to 1"
+    return f"{type(error).__name__}: {text}"
 
 
 class Door(TyperGroup):

@@ -44,12 +44,14 @@ def _run(ctx: typer.Context) -> None:
         options["lr"] = _best(problem, options)
     kept = {name: options[name] for name in ("lr", "horizon", "batch_size", "rtol")}
     result = five_effects(problem, options=options, **kept)
-    if out is not None:
-        result.save(out, force=ctx.params["force"])
-    if ctx.params["as_json"]:
-        typer.echo(as_json(result.summary()))
-    else:
-        _show(result)
+    try:
+        if out is not None:
+            result.save(out, force=ctx.params["force"])
+    finally:  # also what could not be saved
+        if ctx.params["as_json"]:
+            typer.echo(as_json(result.summary()))
+        else:
+            _show(result)
     if out is not None:
         say(f"wrote {out / 'risk.png'}, curves.csv, summary.json")
     elif sys.stderr.isatty():

@@ -16,10 +16,12 @@ from signscope.problems import (
     parse_operator,
     parse_spectrum,
 )
+from signscope.problems.cost import fits
 from signscope.problems.data import NOISES
 from signscope.problems.named import NAMED, is_named, named_data
 
 DEFAULT_DATA, DEFAULT_DIM, DEFAULT_SPECTRUM = "digits", 500, "log:0.01,1"
+PER_COORDINATE = 8  # numbers at a time that the smallest prediction holds for each coordinate
 KINDS = ("data", "gaussian", "covariance")
 OPERATOR = "operator"  # --problem NAME:VALUE
 _OWN = {
@@ -125,6 +127,7 @@ def _load_named(options: dict[str, Any]) -> tuple[Any, Any]:
 
 def _gaussian(options: dict[str, Any]) -> LeastSquares:
     options["dim"] = DEFAULT_DIM if options["dim"] is None else options["dim"]
+    _fits(options["dim"])
     options["spectrum"] = options["spectrum"] or DEFAULT_SPECTRUM
     options["noise"] = options["noise"] or "none"
     return gaussian_problem(
@@ -135,6 +138,10 @@ def _gaussian(options: dict[str, Any]) -> LeastSquares:
         seed=options["seed"],
         target=_vector(options, "target"),
     )
+
+
+def _fits(dim: int) -> None:
+    fits(f"--dim {dim}: the smallest prediction", PER_COORDINATE * dim, "Use a smaller --dim.")
 
 
 def _covariance(options: dict[str, Any]) -> LeastSquares:
@@ -148,7 +155,9 @@ def _covariance(options: dict[str, Any]) -> LeastSquares:
 
 def _operator(options: dict[str, Any]) -> LeastSquares:
     """A covariance too large for a file: ``--problem low-rank:16 --dim 1000000``."""
-    options["dim"] = checks.integer("--dim", "dim", options["dim"] or DEFAULT_DIM, minimum=2)
+    wanted = DEFAULT_DIM if options["dim"] is None else options["dim"]
+    options["dim"] = checks.integer("--dim", "dim", wanted, minimum=2)
+    _fits(options["dim"])
     options["noise"] = options["noise"] or "none"
     own = None if options["spectrum"] is None else parse_spectrum(options["spectrum"], options["dim"])
     cov = parse_operator(options["problem"], options["dim"], own=own, seed=options["seed"])

@@ -44,6 +44,7 @@ def usual_loss(model: Any, batch: Any) -> Any:
     Raises:
         InvalidInput: It suggests none.
     """
+    import torch
     from torch.nn import functional
 
     if isinstance(batch, Mapping):
@@ -52,13 +53,39 @@ def usual_loss(model: Any, batch: Any) -> Any:
             return loss
     elif isinstance(batch, list | tuple) and len(batch) == 2:
         scores, targets = model(batch[0]), batch[1]
+        if not isinstance(scores, torch.Tensor) or not isinstance(targets, torch.Tensor):
+            raise InvalidInput(
+                f"--loss is needed: the model gives a {type(scores).__name__} and the targets are a "
+                f"{type(targets).__name__}; without it both must be tensors."
+            )
         if targets.dtype.is_floating_point:
+            _fits("squared error", _without_ones(scores.shape) == _without_ones(targets.shape), scores, targets)
             return functional.mse_loss(scores.reshape(targets.shape), targets)
+        is_flat = scores.ndim == 2 and len(scores) == targets.numel()
+        is_fit = is_flat or _without_ones(scores.shape[:-1]) == _without_ones(targets.shape)  # classes come last
+        _fits("cross-entropy", is_fit and scores.shape[-1] > 1, scores, targets)
         return functional.cross_entropy(scores.reshape(-1, scores.shape[-1]), targets.reshape(-1).long())
     raise InvalidInput(
         f"--loss is needed: batches of type {type(batch).__name__} are neither (inputs, targets) nor a dictionary "
         "for a model with a loss of its own."
     )
+
+
+def _fits(name: str, is_fit: bool, scores: Any, targets: Any) -> None:
+    from signscope.measure.batches import described
+
+    if not is_fit:
+        wanted = (
+            "an output of the same shape" if name == "squared error" else "a score per class (last) for every label"
+        )
+        raise InvalidInput(
+            f"--loss is needed: {described(targets)} targets suggest {name}, which wants {wanted}, but the model gives "
+            f"{described(scores)}."
+        )
+
+
+def _without_ones(shape: Any) -> tuple[int, ...]:
+    return tuple(size for size in shape if size != 1)
 
 
 def _function(option: str, name: str) -> Any:

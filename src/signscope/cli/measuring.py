@@ -89,12 +89,17 @@ def _run(ctx: typer.Context) -> None:
     advice = advise(report, curved, new_batch_size=options["new_batch_size"])
     summary = _summary(options, report, curved, advice)
     text = json.dumps(summary, indent=2, allow_nan=False, ensure_ascii=False)
-    if ctx.params["as_json"]:
-        typer.echo(text)
-    else:
-        typer.echo("\n\n".join(str(part) for part in (report, curved, advice) if part is not None))
+    written: list[str] = []
+    try:
+        if folder is not None:
+            written = _write(folder, report, curved, text, force=ctx.params["force"])
+    finally:  # also what could not be saved
+        if ctx.params["as_json"]:
+            typer.echo(text)
+        else:
+            typer.echo("\n\n".join(str(part) for part in (report, curved, advice) if part is not None))
     if folder is not None:
-        _write(folder, report, curved, text)
+        say(f"wrote {folder}: {', '.join(written)}")
 
 
 @contextmanager
@@ -147,29 +152,28 @@ def _options(ctx: typer.Context) -> dict[str, Any]:
 
 def _folder(ctx: typer.Context) -> Path | None:
     """Where files go, found out before the work."""
-    from signscope._core.errors import InvalidInput
+    from signscope._core.output import check_output
 
     folder: Path | None = ctx.params["out"]
-    if folder is None:
-        return None
-    if folder.exists() and not folder.is_dir():
-        raise InvalidInput(f"--out: {folder} is a file; results need a folder.")
-    there = [name for name in FILES if (folder / name).exists()]
-    if there and not ctx.params["force"]:
-        raise InvalidInput(f"--out: {folder} already holds a result ({', '.join(there)}). Use --force to replace it.")
-    return folder
+    return None if folder is None else check_output(folder, FILES, force=ctx.params["force"], who="--out")
 
 
-def _write(folder: Path, report: "NoiseReport", curved: "SmoothnessReport | None", text: str) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    report.save(folder / NOISE)
-    report.plot().savefig(folder / PICTURE, dpi=160)
-    if curved is not None:
-        curved.save(folder / SMOOTHNESS)
-    else:
+def _write(
+    folder: Path, report: "NoiseReport", curved: "SmoothnessReport | None", text: str, *, force: bool
+) -> list[str]:
+    """All files or none; their names."""
+    from signscope._core.output import staged
+
+    names = [name for name in FILES if curved is not None or name != SMOOTHNESS]
+    with staged(folder, names, force=force, who="--out") as staging:
+        report.save(staging / NOISE)
+        report.plot().savefig(staging / PICTURE, dpi=160)
+        if curved is not None:
+            curved.save(staging / SMOOTHNESS)
+        (staging / SUMMARY).write_text(text + "\n", encoding="utf-8")
+    if curved is None:
         (folder / SMOOTHNESS).unlink(missing_ok=True)  # of an earlier run, replaced as a whole
-    (folder / SUMMARY).write_text(text + "\n", encoding="utf-8")
-    say(f"wrote {folder}: {', '.join(name for name in FILES if (folder / name).exists())}")
+    return names
 
 
 def _summary(

@@ -72,13 +72,15 @@ def _run(options: dict[str, Any], *, out: Path | None, force: bool, wants_json: 
         for name, found in designs.items()
     }
     summary = _summary(problem, options, designs, curves)
-    if out is not None:
-        with staged(out, FILES, force=force, who="--out") as folder:
-            _save(folder, summary, options, designs, curves)
-    if wants_json:
-        typer.echo(as_json(summary))
-    else:
-        _show(summary)
+    try:
+        if out is not None:
+            with staged(out, FILES, force=force, who="--out") as folder:
+                _save(folder, summary, options, designs, curves)
+    finally:  # also what could not be saved
+        if wants_json:
+            typer.echo(as_json(summary))
+        else:
+            _show(summary)
     if out is not None:
         say(f"wrote {out / FILES[0]}, {', '.join(FILES[1:])}")
 

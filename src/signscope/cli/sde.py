@@ -81,13 +81,15 @@ def sde_of_optimizer(ctx: typer.Context) -> None:
         check_output(out, FILES, force=ctx.params["force"], who="--out")
     found = run(options)
     summary = summarised(options, found)
-    if out is not None:
-        with staged(out, FILES, force=ctx.params["force"], who="--out") as folder:
-            save(folder, summary, found)
-    if ctx.params["as_json"]:
-        typer.echo(as_json(summary))
-    else:
-        show(summary)
+    try:
+        if out is not None:
+            with staged(out, FILES, force=ctx.params["force"], who="--out") as folder:
+                save(folder, summary, found)
+    finally:  # also what could not be saved
+        if ctx.params["as_json"]:
+            typer.echo(as_json(summary))
+        else:
+            show(summary)
     if out is not None:
         say(f"wrote {out / FILES[0]}, {', '.join(FILES[1:])}")
 
@@ -138,10 +140,13 @@ def problem(options: Mapping[str, Any]) -> "tuple[Loss, Any]":
 
     from signscope._core import checks
     from signscope._core.errors import InvalidInput
+    from signscope.cli.inputs import PER_COORDINATE
+    from signscope.problems.cost import fits
     from signscope.problems.landscapes import Quadratic, landscape
     from signscope.problems.spectra import parse_spectrum, rotated
 
     dim = checks.integer("--dim", "dim", options["dim"], minimum=1)
+    fits(f"--dim {dim}: the smallest run", PER_COORDINATE * dim, "Use a smaller --dim.")
     curvatures = parse_spectrum(options["spectrum"], dim)
     start = torch.full((dim,), checks.finite("--start", "start", options["start"]), dtype=torch.float64)
     if not options["rotated"]:

@@ -9,11 +9,12 @@ from signscope.comparison.conditions_noise import noise_conditions
 from signscope.comparison.conditions_problem import problem_conditions
 from signscope.comparison.entries import Entry
 from signscope.comparison.gaussianity import row_shape
+from signscope.limits.adam_constants import SHORT
+from signscope.limits.signum_constants import SHARE, rows_in_average
 from signscope.limits.stationary import max_lr
 from signscope.problems import LeastSquares
 
 ROWS_PER_COLUMN = 10
-SHORT_MEMORY = 0.25  # of dim steps
 AGREES = {"gaussian": 0.02, "data": 0.08}  # mean relative gap
 
 __all__ = ["Assumption", "as_dicts", "assess", "examine"]
@@ -47,6 +48,8 @@ def examine(
         found += _stability(problem, rates["sgd"], batch_size)
     if "adam" in rates:
         found.append(_adam_memory(problem, betas))
+    if "signum" in rates:
+        found.append(_signum_rows(problem, betas[0], batch_size))
     if problem.rows is not None:
         signed = any(name != "sgd" for name in names)
         found.append(_row_count(problem))
@@ -71,7 +74,15 @@ def _adam_memory(problem: LeastSquares, betas: tuple[float, float]) -> Assumptio
     share = window / problem.dim
     text = f"Adam's momentum averages {window:.3g} steps, {100 * share:.2g}% of one unit of time; it should be short"
     advice = "Use a smaller beta1, or trust the simulation of Adam rather than its prediction."
-    return Assumption("adam momentum", share, share <= SHORT_MEMORY, text, SHORT_MEMORY, advice)
+    return Assumption("adam momentum", share, share <= SHORT * (1 + 1e-9), text, SHORT, advice)
+
+
+def _signum_rows(problem: LeastSquares, momentum: float, batch_size: int) -> Assumption:
+    rows = rows_in_average(momentum, batch_size)
+    share = rows / problem.dim
+    text = f"Signum's average holds about {rows:.3g} rows, {100 * share:.2g}% of dim; signs of many rows saturate"
+    advice = "Use a smaller momentum or batch, or trust the simulation of Signum rather than its prediction."
+    return Assumption("signum average", share, share <= SHARE, text, SHARE, advice)
 
 
 def _row_count(problem: LeastSquares) -> Assumption:

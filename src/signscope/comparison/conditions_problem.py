@@ -18,7 +18,7 @@ SMALL_DIM = 50
 ILL_CONDITIONED = 1e8
 DOMINANT = 0.25  # share of tr K, or of the sign noise, in one direction
 FEW_MODES = 10
-SIGN_ERROR = {"signsgd": 0.03, "adam": 0.01}  # of the speed at the start; the gap is then 2%
+SIGN_ERROR = {"signsgd": 0.03, "adam": 0.01, "signum": 0.03}  # of the speed at the start; the gap is then 2%
 SIMULATE = "Trust the simulation where it differs from the prediction."
 
 

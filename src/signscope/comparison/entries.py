@@ -21,7 +21,7 @@ class Entry:
     """An optimizer on one kind of rows.
 
     Attributes:
-        optimizer: sgd, signsgd or adam.
+        optimizer: sgd, signsgd, adam or signum.
         rows: ``"gaussian"`` (rows of the problem's covariance) or ``"data"`` (the data set's own rows).
         lr: The theory's rate; NaN where there is none.
         step_size: ``lr / dim``.

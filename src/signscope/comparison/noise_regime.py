@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from signscope._core import checks
 from signscope._core.errors import InvalidInput
+from signscope.bounds.constants import moderate
 
 Status = Literal["assumed", "inside", "borderline", "outside", "not resolved"]
 SMALL = 0.3
@@ -13,6 +14,7 @@ SMALL = 0.3
 LARGE = math.sqrt(2)
 """|z| at which phase 3 ends, where the linear model is 34% off."""
 _MOST = 0.9
+_LARGEST = 1e60
 _GRID = 60  # levels of |z| looked at, ten per decade below 1e3
 
 
@@ -52,7 +54,7 @@ def noise_regime(who: str, measured: Any, *, batch_size: float | None, factor: f
     if hasattr(measured, "phases_at"):
         ratio, resolution = _from_report(measured, batch_size)
     else:
-        ratio, resolution = checks.non_negative(who, "signal_to_noise", measured), 0.0
+        ratio, resolution = _given(who, measured), 0.0
     if math.isnan(ratio):
         return Regime("not resolved", ratio, resolution, "The report counts no coordinate with noise.")
     seen = ratio * factor / averaging
@@ -60,6 +62,16 @@ def noise_regime(who: str, measured: Any, *, batch_size: float | None, factor: f
     if status != "inside" and ratio <= 2.5 * resolution:  # pure noise alone would look like this
         status = "not resolved"
     return Regime(status, ratio, resolution, _said(status, ratio, seen, resolution))
+
+
+def _given(who: str, measured: Any) -> float:
+    """The ratio as a number whose products with others are numbers, too."""
+    ratio = checks.non_negative(who, "signal_to_noise", measured)
+    if ratio and not 1 / _LARGEST <= ratio <= _LARGEST:
+        raise InvalidInput(
+            f"{who}: `signal_to_noise` must be 0 or lie between {1 / _LARGEST:g} and {_LARGEST:g}, got {ratio:g}."
+        )
+    return ratio
 
 
 def _from_report(report: Any, batch_size: float | None) -> tuple[float, float]:
@@ -105,10 +117,11 @@ def pair_of(who: str, noise: Any, batch_size: float | None) -> tuple[float, floa
     if noise is None:
         return None
     if hasattr(noise, "sigma1") and hasattr(noise, "sigma2"):
-        batch = checks.positive(who, "batch_size", noise.batch_size if batch_size is None else batch_size)
-        first, second = (checks.positive(who, f"noise.{n}", getattr(noise, n)) for n in ("sigma1", "sigma2"))
-        return first / math.sqrt(batch), second**2 / batch, second**2 / (first * math.sqrt(batch))
+        batch = moderate(who, "batch_size", noise.batch_size if batch_size is None else batch_size)
+        first, second = (moderate(who, f"noise.{n}", getattr(noise, n)) for n in ("sigma1", "sigma2"))
+        std = moderate(who, "noise", second**2 / (first * math.sqrt(batch)))
+        return first / math.sqrt(batch), second**2 / batch, std
     if isinstance(noise, bool | str):
         raise InvalidInput(f"{who}: `noise` must be a number or a NoiseReport, got {noise!r}.")
-    std = checks.positive(who, "noise", noise)
+    std = moderate(who, "noise", noise)
     return std, std**2, std

@@ -7,7 +7,7 @@ from typing import Any
 from signscope._core import checks
 from signscope._core.errors import InvalidInput
 from signscope._core.progress import Meter, as_meter
-from signscope._core.status import OPTIMIZERS
+from signscope._core.status import OPTIMIZERS, PREDICTED
 from signscope.comparison.conditions import assess
 from signscope.comparison.entries import CurveSet, Entry
 from signscope.comparison.judgement import judge
@@ -37,7 +37,7 @@ def compare(
     Args:
         problem: Least-squares problem. One made from data is compared twice: Gaussian theory with Gaussian rows
             of the same covariance, and data-driven flow with the data's own rows, drawn with replacement.
-        optimizers: Names out of sgd, signsgd, adam.
+        optimizers: Names out of sgd, signsgd, adam, signum.
         lr: Rates by optimizer; whoever is missing (or None) gets its best constant rate for the horizon, on a
             data set the best for the data's own rows.
         horizon: Length of the runs in steps/dim.
@@ -88,7 +88,7 @@ def compare(
 def _names(optimizers: Any) -> list[str]:
     names = [optimizers] if isinstance(optimizers, str) else list(optimizers)
     for name in names:
-        checks.one_of(WHO, "optimizers", name, OPTIMIZERS)
+        checks.one_of(WHO, "optimizers", name, PREDICTED)
     if not names or len(set(names)) < len(names):
         raise InvalidInput(f"{WHO}: `optimizers` must name each optimizer once, and at least one; got {names}.")
     return names

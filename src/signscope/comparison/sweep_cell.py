@@ -44,7 +44,7 @@ class Cell:
         spectrum: Its eigenvalues, as in `parse_spectrum`.
         rotated: Whether its basis is a random one.
         noise: Law of the label noise; on data empirical, gaussian or mixture.
-        optimizer: sgd, signsgd or adam.
+        optimizer: sgd, signsgd, adam or signum.
         lr: The theory's rate; None for the best one.
         batch_size: Rows per update.
         beta1: Adam's first average.

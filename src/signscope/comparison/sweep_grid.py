@@ -9,10 +9,11 @@ from typing import Any
 
 from signscope._core import checks
 from signscope._core.errors import InvalidInput
-from signscope._core.status import OPTIMIZERS
+from signscope._core.status import PREDICTED
 from signscope.comparison.sweep_cell import AUTO, Cell
 from signscope.noise import as_noise
 from signscope.problems import BUNDLED, load_table
+from signscope.problems.cost import fits
 from signscope.problems.data import NOISES, SCALES, prepare
 from signscope.problems.spectra import parse_spectrum
 from signscope.problems.tables import as_table
@@ -41,7 +42,7 @@ class Grid:
     num_runs: int
 
     def cells(self) -> list[Cell]:
-        """Every combination, rates changing fastest; SGD and signSGD do not depend on Adam's averages."""
+        """Every combination, rates changing fastest; SGD and signSGD do not depend on the averages."""
         axes = itertools.product(self.seed, self.dim, self.spectrum, self.noise, self.batch_size, self.optimizers)
         return [
             Cell(
@@ -55,7 +56,7 @@ class Grid:
                 optimizer=optimizer,
                 lr=lr,
                 batch_size=batch_size,
-                beta1=self.betas[0] if optimizer == "adam" else 0.0,
+                beta1=self.betas[0] if optimizer in ("adam", "signum") else 0.0,
                 beta2=self.betas[1] if optimizer == "adam" else 0.0,
                 horizon=self.horizon,
                 num_runs=self.num_runs,
@@ -110,7 +111,7 @@ def make_grid(
     Raises:
         InvalidInput: A value is out of range, stands twice in its list, or does not go with the others.
     """
-    names = tuple(checks.one_of(WHO, "optimizers", name, OPTIMIZERS) for name in _listed("optimizers", optimizers))
+    names = tuple(checks.one_of(WHO, "optimizers", name, PREDICTED) for name in _listed("optimizers", optimizers))
     if data is None:
         shape = _gaussian_axes(dim, spectrum, noise, target, scale)
     else:
@@ -135,6 +136,7 @@ def _gaussian_axes(dim: Any, spectrum: Any, noise: Any, target: Any, scale: Any)
         raise InvalidInput(f"{WHO}: `scale` is for the columns of a data set; leave it out.")
     dims = _whole_numbers("dim", 500 if dim is None else dim, minimum=1)
     spectra = _texts("spectrum", "log:0.01,1" if spectrum is None else spectrum)
+    fits(f"{WHO}: `dim` {max(dims)}: the smallest prediction", 8 * max(dims), "Use smaller ones.")
     for text, size in itertools.product(spectra, dims):
         parse_spectrum(text, size)
     laws = _listed("noise", [as_noise(law).spec for law in _listed("noise", "none" if noise is None else noise)])

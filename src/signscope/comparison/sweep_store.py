@@ -10,6 +10,7 @@ from typing import Any
 from signscope._core.errors import InvalidInput
 from signscope._version import __version__
 from signscope.comparison.append_table import AppendTable
+from signscope.comparison.one_writer import one_writer
 from signscope.comparison.sweep_cell import KEY, TEXTS, VALUES
 from signscope.comparison.sweep_grid import WHO, Grid
 
@@ -32,12 +33,7 @@ def opened(folder: str | os.PathLike[str] | None, grid: Grid, *, force: bool) ->
     if folder is None:
         yield _table(None)
         return
-    path = Path(folder)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InvalidInput(f"{WHO}: cannot write to {path} ({error.strerror or error}).") from None
-    with _locked(path):
+    with one_writer(folder, who=WHO) as path:
         try:
             _prepare(path, grid, force=force)
         except OSError as error:
@@ -95,26 +91,3 @@ def _table(path: Path | None) -> AppendTable:
 
 def _parsed(values: list[str]) -> dict[str, Any]:
     return {name: v if name in TEXTS else float(v) for name, v in zip(VALUES, values, strict=True)}
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Holds the folder; the system lets go of it when the process ends, however it ends."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: there the user sees to it
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InvalidInput(
-                f"{WHO}: another process is writing to {folder}; wait for it or choose another."
-            ) from None
-        except OSError:  # a file system without locks
-            pass
-        yield
-    finally:
-        os.close(handle)

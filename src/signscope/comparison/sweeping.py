@@ -48,7 +48,7 @@ def run_sweep(
     """Predict (and simulate) every combination of the values given.
 
     Args:
-        optimizers: Names out of sgd, signsgd, adam.
+        optimizers: Names out of sgd, signsgd, adam, signum.
         lr: The theory's rates: one, several, or a dictionary of them by optimizer; ``"auto"`` or None is the best
             rate for the horizon.
         dim: Coordinates of the Gaussian problems; 500 by default.

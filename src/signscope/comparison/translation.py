@@ -1,6 +1,7 @@
 """Moving hyperparameters to another batch size, or to another optimizer."""
 
 import math
+import sys
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -171,7 +172,15 @@ def rescale(
     )
     old = _hyperparameters(who, name, lr=lr, betas=betas, momentum=momentum, weight_decay=weight_decay, eps=eps)
     delta, rule = after / before, RULES[rule_key]
-    new = scaled(rule_key, old, delta)
+    if not 0 < delta < math.inf:
+        raise InvalidInput(f"{who}: `to_batch_size` {after:g} over `batch_size` {before:g} is no number above 0.")
+    try:
+        new = scaled(rule_key, old, delta)
+    except InvalidInput as error:
+        raise InvalidInput(str(error).replace("scaled:", f"{who}:", 1)) from None
+    where = f"at `to_batch_size` {after:g}"
+    _within(who, where, *((n, getattr(old, n), getattr(new, n)) for n in ("lr", "weight_decay", "eps")))
+    _forgets(who, where, old, new)
     quiet = averaged_noise(old.betas[0]) if name == "signum" else 1.0
     needs_noise = rule.lr == 0.5
     regime = noise_regime(who, signal_to_noise, batch_size=before, factor=max(math.sqrt(delta), 1.0), averaging=quiet)
@@ -241,10 +250,12 @@ def translate(
     regime = noise_regime(who, signal_to_noise, batch_size=batch_size, factor=1.0, averaging=quiet)
     rate, other = old.lr * factors[at], old.lr * factors["loss" if at == "slope" else "slope"]
     decay = old.weight_decay * second.slope / first.slope
+    rates = [("lr", old.lr, value) for value in (rate, other) if not math.isnan(value)]
+    _within(who, f"for {to}", *rates, ("weight_decay", old.weight_decay, decay))
     speed = math.nan
     if positive_ratio(regime):
         steps = [mean_step(name, regime.ratio, momentum=beta, std=std) for name in names]
-        speed = rate * steps[1] / (old.lr * steps[0])
+        speed = factors[at] * steps[1] / steps[0]
     what = "mean loss in the long run" if at == "loss" else "progress per step"
     kept = f"; weight decay times {second.slope / first.slope:.4g}" if old.weight_decay else ""
     return Translation(
@@ -264,9 +275,30 @@ _FAILS = (
 
 
 def _per_sample(rule: str, regime: Regime, old: Hyperparameters, new: Hyperparameters, delta: float) -> float:
-    before = old.lr * mean_step(rule, regime.ratio, momentum=old.betas[0])
+    before = mean_step(rule, regime.ratio, momentum=old.betas[0])
     std = 1 / math.sqrt(delta)
-    return new.lr / delta * mean_step(rule, regime.ratio / std, momentum=new.betas[0], std=std) / before
+    after = mean_step(rule, regime.ratio / std, momentum=new.betas[0], std=std)
+    return new.lr / old.lr / delta * after / before
+
+
+def _within(who: str, where: str, *moves: tuple[str, float, float]) -> None:
+    """Refuse what floating-point numbers cannot hold; ``moves`` are (name, old value, new value)."""
+    for name, before, after in moves:
+        if before > 0 and not sys.float_info.min <= after < math.inf:
+            raise InvalidInput(
+                f"{who}: `{name}` {before:g} would become {after:g} {where}, outside the range of floating-point "
+                f"numbers ({sys.float_info.min:.1e} to {sys.float_info.max:.1e}); use numbers nearer to 1."
+            )
+
+
+def _forgets(who: str, where: str, old: Hyperparameters, new: Hyperparameters) -> None:
+    """Refuse averages whose weight of the new gradient is lost in rounding."""
+    for index, beta in enumerate(new.betas):
+        if beta >= 1:
+            raise InvalidInput(
+                f"{who}: `betas[{index}]` {old.betas[index]:g} (a momentum is betas[0]) would become 1 {where}: the "
+                "average would never forget. Use batch sizes that differ less."
+            )
 
 
 def _options(who: str, optimizer: str, **given: Any) -> str:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from signscope._core import checks
-from signscope._core.status import OPTIMIZERS
+from signscope._core.status import OPTIMIZERS, PREDICTED
 from signscope.comparison.search import cubic_minimum, minimize_scalar
 from signscope.comparison.threads import fitting_threads
 from signscope.curves import Curve
@@ -57,10 +57,10 @@ def best_lr(
 
     Args:
         problem: Least-squares problem.
-        optimizer: sgd, signsgd or adam.
+        optimizer: sgd, signsgd, adam or signum.
         horizon: Length of the run in steps/dim.
         batch_size: Rows per update.
-        betas: Adam's averages.
+        betas: Adam's averages; the first is Signum's momentum.
 
     Returns:
         A `BestLr`. SGD under noise of infinite variance has none: its rate is NaN and the curve's status undefined.
@@ -76,7 +76,7 @@ def best_lr(
         recursion is minimised, up to 20,000 steps.
     """
     problem = as_problem("best_lr", problem)
-    checks.one_of("best_lr", "optimizer", optimizer, OPTIMIZERS)
+    checks.one_of("best_lr", "optimizer", optimizer, PREDICTED)
     horizon = checks.positive("best_lr", "horizon", horizon, unit="(steps/dim)")
     setting = Setting(
         optimizer,
@@ -91,7 +91,7 @@ def best_lr(
 
 def _search(problem: LeastSquares, setting: Setting, horizon: float) -> BestLr:
     bound = MARGIN * max_lr(problem, setting.optimizer, batch_size=setting.batch_size)[0]
-    on_rows = problem.rows is not None and setting.batch_size == 1
+    on_rows = problem.rows is not None and setting.batch_size == 1 and setting.optimizer in OPTIMIZERS
     if setting.optimizer == "sgd" and not on_rows:
         bound = min(bound, MARGIN * finite_max_lr(problem, batch_size=setting.batch_size))
     lr, at_bound = _gaussian_best(problem, setting, horizon, bound)

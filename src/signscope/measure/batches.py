@@ -31,6 +31,12 @@ def tensors_in(batch: Any) -> Iterator[Tensor]:
             yield from tensors_in(value)
 
 
+def described(batch: Any) -> str:
+    """Kind and shape of the first tensors of a batch, for messages."""
+    found = [f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}" for tensor in tensors_in(batch)]
+    return ", ".join(found[:4]) + (", ..." if len(found) > 4 else "") or f"type {type(batch).__name__} without tensors"
+
+
 def to_device(batch: Any, device: torch.device) -> Any:
     """The batch on ``device``."""
     return map_tensors(lambda tensor: tensor.to(device), batch)

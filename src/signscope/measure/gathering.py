@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from signscope._core.errors import InvalidInput
+from signscope._core.errors import InvalidInput, SignscopeError
 from signscope.measure.merging import PIECE
 from signscope.measure.state import GROUPS, GradientState
 
@@ -43,7 +43,8 @@ def agree(who: str, error: BaseException | None, group: Any) -> None:
     Raises:
         InvalidInput: On the processes that did not fail themselves; the others raise their own error.
     """
-    notes = exchanged(None if error is None else f"{type(error).__name__}: {error}", group)
+    kind = "" if error is None or isinstance(error, SignscopeError) else f"{type(error).__name__}: "
+    notes = exchanged(None if error is None else f"{kind}{error}", group)
     if error is not None:
         raise error
     for rank, note in enumerate(notes):
@@ -52,9 +53,20 @@ def agree(who: str, error: BaseException | None, group: Any) -> None:
 
 
 def merge_(state: GradientState, group: Any) -> None:
-    """Merge the states of all processes in place, on every one of them: Chan's formula by sums over processes."""
+    """Merge the states of all processes in place, on every one of them: Chan's formula by sums over processes.
+
+    Where that ends half-way (a process was lost, or Ctrl-C) the state is emptied: half of a merge looks like a result.
+    """
     if group is None:
         return
+    try:
+        _merge(state, group)
+    except BaseException:
+        state.clear()
+        raise
+
+
+def _merge(state: GradientState, group: Any) -> None:
     notes = exchanged((state.weights, state.counts, state.seen, state.rows), group)
     total = torch.stack([note[0] for note in notes]).sum(0)
     for g in range(GROUPS):

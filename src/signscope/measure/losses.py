@@ -10,12 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from signscope._core.errors import InvalidInput
+from signscope._core.errors import InvalidInput, SignscopeError
+from signscope.measure.batches import described
 from signscope.measure.layers import Layer
 
 Loss = Callable[[Any, Any], Tensor]
 Mode = Literal["eval", "train"]
 MODES = ("eval", "train")
+_MISFITS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)  # of a loss on data it was not made for
 
 
 def as_loss(who: str, loss_fn: Any) -> Loss:
@@ -97,9 +99,28 @@ def evaluate(who: str, loss: Loss, model: Any, batch: Any) -> Tensor:
     """The loss of one batch.
 
     Raises:
+        InvalidInput: The loss does not fit the model and the batch, or is not one number.
+    """
+    try:
+        value = loss(model, batch)
+    except _MISFITS as error:
+        if isinstance(error, SignscopeError) or "allocate" in str(error):  # ours, or out of memory
+            raise
+        reason = " ".join(str(error).split())[:200] or "no message"
+        raise InvalidInput(
+            f"{who}: `loss_fn` failed on a batch of {described(batch)}: {type(error).__name__}: {reason.rstrip('.')}. "
+            "It must fit the model and the batch: cross-entropy needs whole-number labels from 0 to the number of "
+            "scores - 1, squared error targets in the shape of the model's output."
+        ) from error
+    return one_number(who, value)
+
+
+def one_number(who: str, value: Any) -> Tensor:
+    """What a loss returned, without dimensions.
+
+    Raises:
         InvalidInput: It is not one number.
     """
-    value = loss(model, batch)
     if not isinstance(value, Tensor) or value.numel() != 1:
         got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
         raise InvalidInput(f"{who}: `loss_fn` must return one number, the mean loss of the batch; got {got}.")

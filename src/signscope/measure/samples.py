@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from signscope._core.errors import InvalidInput, Unsupported
 from signscope.measure.batches import count_rows, cut_rows, map_tensors
 from signscope.measure.layers import Layer
-from signscope.measure.losses import Loss, evaluate, unscaled
+from signscope.measure.losses import Loss, one_number, unscaled
 
 AT_ONCE = 2**24
 """Numbers of per-sample gradients held at a time."""
@@ -23,7 +23,7 @@ class _LossOf(nn.Module):
         self.who, self.loss, self.model = who, loss, model
 
     def forward(self, batch: Any) -> Tensor:
-        return evaluate(self.who, self.loss, self.model, batch)
+        return one_number(self.who, self.loss(self.model, batch))
 
 
 def sample_gradients(

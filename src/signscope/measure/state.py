@@ -42,6 +42,12 @@ class GradientState:
         self.seen: list[set[float]] = [set() for _ in range(GROUPS)]
         self.rows: dict[tuple[int, int], Tensor] = {}
 
+    def clear(self) -> None:
+        """Forget all gradients."""
+        for part in (*self.sums, self.weights, self.counts):
+            part.zero_()
+        self.seen, self.rows = [set() for _ in range(GROUPS)], {}
+
     def add(self, grads: Sequence[Tensor], *, weight: float, place: int) -> None:
         """Take in the gradient of one batch.
 

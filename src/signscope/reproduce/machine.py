@@ -58,6 +58,13 @@ class Machine:
         return box[0]
 
 
+def is_first() -> bool:
+    """Whether this process is the one that writes, also before those of torchrun have joined."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank() == 0
+    return os.environ.get("RANK", "0") == "0"
+
+
 @contextmanager
 def machine_for(who: str, device: str, *, compiled: bool = False, micro_batch: int | None = None) -> Iterator[Machine]:
     """The machine of an experiment; joins the processes that torchrun started.

@@ -1,6 +1,8 @@
 """The list of what can be reproduced; the code of a figure is imported when it runs."""
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +44,25 @@ def run_figure(name: str, *, out: str | Path | None = None, **options: Any) -> R
             refused.
 
     Raises:
-        InvalidInput: Unknown name, or an option the figure does not have.
+        InvalidInput: Unknown name, an option the figure does not have, or another process is writing to the folder.
     """
     function = FIGURES[checks.one_of("reproduce", "NAME", name, FIGURES)].load()
     known = [option for option in inspect.signature(function).parameters if option != "out"]
     unknown = [option for option in options if option not in known]
     if unknown:
         raise InvalidInput(f"reproduce: {name} has no option `{unknown[0]}`; its options are {', '.join(known)}.")
-    return function(out, **options)
+    with _held(out):
+        return function(out, **options)
+
+
+@contextmanager
+def _held(out: str | Path | None) -> Iterator[None]:
+    """The folder for this process alone; of processes that compute together, for the one that writes."""
+    from signscope.comparison.one_writer import one_writer
+    from signscope.reproduce.machine import is_first
+
+    if out is None or not is_first():
+        yield
+        return
+    with one_writer(out, who="reproduce"):
+        yield

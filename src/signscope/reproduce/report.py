@@ -1,5 +1,6 @@
 """What a reproduction answers: a verdict with its numbers, and the files it wrote."""
 
+import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import signscope
-from signscope._core.errors import InvalidInput
+from signscope._core import output
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,34 +67,29 @@ def prepare(folder: str | Path | None, *, names: Sequence[str], force: bool, who
     """
     if folder is None:
         return None
-    path = Path(folder)
-    there = [name for name in names if (path / name).exists()]
-    if there and not force:
-        raise InvalidInput(
-            f"{who}: {path} already holds a result ({', '.join(there)}). Use --force (force=True) to replace it."
-        )
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InvalidInput(f"{who}: cannot write to {path} ({error.strerror or error}).") from None
-    return path
+    with contextlib.suppress(OSError):  # the check says why; it leaves a folder that is there
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    return output.check_output(folder, names, force=force, who=who)
 
 
 def write(folder: Path | None, content: "dict[str, pd.DataFrame | Figure | dict[str, Any]]") -> tuple[Path, ...]:
-    """Write tables as CSV, figures as PNG and dictionaries as JSON; the paths, in order."""
+    """Write tables as CSV, figures as PNG and dictionaries as JSON, all or none; the paths, in order.
+
+    Raises:
+        InvalidInput: The disk refuses.
+    """
     if folder is None:
         return ()
-    paths: list[Path] = []
-    for name, value in content.items():
-        path = folder / name
-        if isinstance(value, dict):
-            path.write_text(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
-        elif name.endswith(".csv"):
-            value.to_csv(path, index=False)  # pyright: ignore[reportAttributeAccessIssue]
-        else:
-            value.savefig(path, dpi=DPI)  # pyright: ignore[reportAttributeAccessIssue]
-        paths.append(path)
-    return tuple(paths)
+    with output.staged(folder, list(content), force=True, who="reproduce") as staging:
+        for name, value in content.items():
+            path = staging / name
+            if isinstance(value, dict):
+                path.write_text(output.as_json(value) + "\n", encoding="utf-8")
+            elif name.endswith(".csv"):
+                value.to_csv(path, index=False)  # pyright: ignore[reportAttributeAccessIssue]
+            else:
+                value.savefig(path, dpi=DPI)  # pyright: ignore[reportAttributeAccessIssue]
+    return tuple(folder / name for name in content)
 
 
 def _plain(table: "pd.DataFrame") -> list[dict[str, Any]]:

@@ -87,6 +87,7 @@ def test_without_noise_the_path_is_descent_by_signs(digits):
     options = {"batch_size": 8, "num_steps": 5, "substeps": 1, "every": 2, "seed": 0, "noise_factor": 0.0}
     sde_path(net, "signsgd", {"lr": 1e-3}, **options, record=lambda step, point: seen.append(point.clone()))
     other = network(digits)
+    assert len(seen) == 5
     for point in seen:
         x = x - 1e-3 * torch.sign(other.grad(x[None])[0])
         assert torch.allclose(point, x, atol=1e-6)
@@ -135,6 +136,7 @@ def test_runs_of_the_optimizer_follow_the_rule(method, digits):
     grad, std = other.noise_std(x)
     v = grad**2 + std**2 / 8 if method == "rmspropw" else torch.zeros_like(x)
     rng = stream(0, "batches", 8)
+    assert len(seen) == 3
     for k, point in enumerate(seen, 1):
         rows = torch.from_numpy(rng.integers(24, size=8))
         other.weights.copy_(x)
@@ -314,4 +316,6 @@ def test_full_size(tmp_path):
     report = run_figure(NAME, out=tmp_path)
     held = dict(zip(report.table["claim"], report.table["outcome"], strict=True))
     assert sum(outcome == "holds" for outcome in held.values()) >= 30
-    assert all(outcome != "fails" for text, outcome in held.items() if text.startswith("MLP"))
+    first = [outcome for text, outcome in held.items() if text.startswith("MLP")]
+    assert len(first) > 3
+    assert "fails" not in first

@@ -113,8 +113,11 @@ def test_every_option_moves_the_path_and_measuring_noise_does_not(text):
         assert path(replace(JOB, **change), text)[-1]["test_loss"] != other
     probed = path(replace(JOB, probes=8), text)[-1]
     assert probed["test_loss"] == base
-    assert 0 < probed["density_low"] <= probed["density"] <= probed["density_high"]
-    assert len(json.loads(probed["layers"])) == len(dict(network(JOB, text, 0).named_parameters()))
+    params = dict(network(JOB, text, 0).named_parameters())
+    sigmas = probed["sigma1"] ** 2 / (probed["sigma2"] ** 2 * sum(param.numel() for param in params.values()))
+    assert probed["density"] == pytest.approx(sigmas, rel=1e-6)
+    assert probed["density_low"] < 0.999 * probed["density"]  # eight batches leave it open
+    assert set(json.loads(probed["layers"])) == set(params)
 
 
 def test_decay_takes_its_share_and_clipping_bounds_the_step(text):
