@@ -80,6 +80,7 @@ CASES = [
     ("compare --dim 10 --lr sgd=0", "above 0"),
     ("compare --dim 10 --lr sgd=-1", "above 0"),
     ("compare --dim 10 --lr sgd=nan", "finite"),
+    ("compare --dim 10 --lr sgd=.1 --lr sgd=.2", "gives a rate of sgd twice"),
     ("compare --dim 10 --lr sgd=fast", "number"),
     ("compare --dim 10 --lr 0.5", "NAME=VALUE"),
     ("compare --dim 10 --lr lion=0.5", "lion"),

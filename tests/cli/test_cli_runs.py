@@ -1,16 +1,20 @@
 """compare, predict and simulate: what they print, write and return."""
 
 import json
+import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from signscope import InvalidInput
 from signscope.cli import commands, report
 from signscope.comparison import best_lr
+from signscope.comparison.one_writer import one_writer
 from signscope.limits import predict
 from signscope.problems import LeastSquares, gaussian_problem
+from signscope.problems.cost import LongComputation
 from signscope.simulation import simulate
 
 SMALL = "--dim 20 --spectrum log:0.1,1 --noise gaussian:0.3 --horizon 1"
@@ -178,6 +182,30 @@ def test_an_interrupted_comparison_is_saved_and_exits_with_one(cli, tmp_path, mo
     assert answer.code == 1
     assert "kept" in answer.err
     assert (tmp_path / "summary.json").exists()
+
+
+@pytest.mark.parametrize("command", ["compare", "predict sgd --lr 0.1", "simulate sgd --lr 0.1"])
+def test_a_folder_that_another_process_writes_to_is_refused_at_the_start(cli, tmp_path, monkeypatch, command):
+    pytest.importorskip("fcntl")
+    monkeypatch.setattr(commands, "build_problem", None)
+    with one_writer(tmp_path / "out", who="first"):
+        answer = cli(f"{command} {SMALL} --out", tmp_path / "out")
+    assert answer.code == 2
+    assert answer.err.startswith(f"signscope {command.split()[0]}: error: --out: another process is writing to")
+    assert not list(tmp_path.iterdir())
+
+
+def test_warnings_of_ours_are_notes_in_one_line(cli, monkeypatch):
+    def slow(*args, **options):
+        warnings.warn("this takes\n2 hours", LongComputation, stacklevel=2)
+        raise InvalidInput("enough")
+
+    monkeypatch.setattr(commands, "compare", slow)
+    answer = cli(f"compare {SMALL}")
+    assert answer.err.splitlines() == [
+        "signscope compare: note: this takes 2 hours",
+        "signscope compare: error: enough",
+    ]
 
 
 def test_ctrl_c_elsewhere_is_one_line(cli, monkeypatch):

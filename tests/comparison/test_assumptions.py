@@ -92,6 +92,16 @@ def test_row_shape_tells_skewed_and_heavy_rows_from_gaussian_ones(draw, signs, n
         assert found["spread of row norms"] is norms
 
 
+def test_rows_of_one_length_fail_against_the_lower_end_of_the_range():
+    features = torch.from_numpy(np.random.default_rng(3).standard_normal((2000, 10)))
+    short = row_shape(features / features.norm(dim=1, keepdim=True))[1]
+    assert not short.ok
+    assert short.value < short.threshold == 0.5
+    assert "0.5 to 2 is close enough" in short.text
+    assert "long rows" not in short.advice
+    assert row_shape(features)[1].ok
+
+
 def test_row_shape_is_one_for_gaussian_rows_of_any_covariance():
     rng = np.random.default_rng(2)
     features = torch.from_numpy(rng.standard_normal((20_000, 8)) * np.linspace(0.2, 3, 8))

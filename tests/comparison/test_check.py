@@ -12,6 +12,7 @@ from signscope._core.errors import InvalidInput
 from signscope.comparison import check
 from signscope.comparison.gaussianity import row_shape
 from signscope.limits import predict
+from signscope.limits.stationary import max_lr
 from signscope.problems import Dense, LeastSquares, gaussian_problem
 
 
@@ -73,8 +74,32 @@ def test_cauchy_noise_is_no_matter_for_signs_alone():
 
 def test_without_a_rate_the_stability_limit_itself_is_told():
     problem = gaussian_problem(60, spectrum="constant:2", noise=0.3)
-    assert found(problem)["sgd largest rate"].value == pytest.approx(1.0)
-    assert found(problem, lr={"sgd": 0.25})["sgd stability"].value == pytest.approx(0.25)
+    top = 60 / 62  # g d / (1 - g) = 2 at eigenvalue 2, with g = 2 lr / d
+    assert found(problem)["sgd largest rate"].value == pytest.approx(top)
+    assert found(problem, lr={"sgd": 0.25 * top})["sgd stability"].value == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("batch_size", [1, 60])
+def test_a_rate_beyond_the_stability_limit_of_this_dimension_fails(batch_size):
+    """At dim d on Gaussian rows of identity covariance the risk grows from g = 2 B / (d + B + 1) on."""
+    problem = gaussian_problem(60, spectrum="constant:1", noise=0.3)
+    top = 60 * 2 * batch_size / (60 + batch_size + 1)
+    for share in (0.99, 1.01):
+        name = "sgd stability"
+        told = found(problem, optimizers="sgd", lr={"sgd": share * top}, batch_size=batch_size)[name]
+        assert told.ok is (share < 1)
+        assert told.value == pytest.approx(share)
+
+
+def test_of_many_correlated_coordinates_the_limit_needs_no_eigenvalues(monkeypatch):
+    from signscope.comparison import conditions
+
+    problem = gaussian_problem(60, rotated=True, noise=0.3)
+    monkeypatch.setattr(conditions, "DENSE_REACH", 10)
+    assert found(problem, optimizers="sgd", lr={"sgd": 1.0}, batch_size=60)["sgd stability"].value < 1
+    monkeypatch.setattr(conditions, "MANY", 10.0)
+    monkeypatch.setattr(conditions, "finite_max_lr", None)
+    assert found(problem, optimizers="sgd")["sgd largest rate"].value == pytest.approx(max_lr(problem, "sgd")[0])
 
 
 def test_noise_that_depends_on_the_rows_is_seen():

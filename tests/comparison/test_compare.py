@@ -74,6 +74,14 @@ def test_rates_left_open_are_searched_for(problem):
     found = compare(problem, optimizers=["signsgd"], horizon=3, num_runs=2)
     at = [predict(problem, "signsgd", lr=f * found.entries[0].lr, horizon=3).final for f in (0.9, 1.0, 1.1)]
     assert at[1] < min(at[0], at[2])
+    assert "tuned" not in found.verdict.text
+    mixed = compare(problem, optimizers=["sgd", "signsgd"], lr={"sgd": 0.1}, horizon=1, num_runs=2)
+    assert "the rate was given for sgd and tuned for signsgd" in mixed.verdict.text
+
+
+def test_repr_is_one_line_with_the_verdict(result):
+    assert repr(result) == f"Comparison({result.title}: {result.verdict.text})"
+    assert "\n" not in repr(result)
 
 
 def test_a_data_set_has_two_predictions_and_two_simulations(data_problem, data_result):

@@ -1,6 +1,7 @@
 """`gap` on curves made by hand, where every number is known."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -86,3 +87,13 @@ def test_relative_numbers_ignore_the_unit_of_risk(values, unit):
     assert other.max_z == pytest.approx(one.max_z, rel=1e-9)
     assert one.mean <= one.worst * (1 + 1e-12)
     assert abs(one.signed) <= one.mean * (1 + 1e-12)
+
+
+def test_swapped_curves_are_refused():
+    theory = replace(curve([1.0, 1.0]), num_runs=0)
+    runs = curve([1.0, 1.1], stderr=[0.0, 0.1])
+    assert gap(theory, runs).max_z == pytest.approx(1.0)
+    with pytest.raises(InvalidInput, match="swap them"):
+        gap(runs, theory)
+    assert gap(theory, theory).mean == 0  # two predictions may be compared, and two simulations
+    assert gap(runs, runs).mean == 0

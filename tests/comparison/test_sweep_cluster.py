@@ -95,5 +95,5 @@ def test_nobody_at_the_address_and_no_workers_are_told(scheduler, monkeypatch):
 
 def test_without_dask_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(InvalidInput, match=r"signscope\[cluster\]"):
+    with pytest.raises(InvalidInput, match="extra `cluster`, as the README"):
         run_sweep(dim=8, lr=0.1, horizon=0.5, optimizers="sgd", scheduler="tcp://127.0.0.1:9")

@@ -145,6 +145,9 @@ def test_a_report_pairs_sgd_and_signs_as_the_advice_does():
     found = translate("sgd", to="signsgd", lr=0.1, noise=report)
     assert found.lr == pytest.approx(matching_lr(0.1, sigma1=30.0, sigma2=2.0, batch_size=256.0))
     assert math.isnan(found.other_lr)
+    assert found.regime == translate("sgd", to="signsgd", lr=0.1, noise=report, signal_to_noise=report).regime
+    assert found.regime.status == "inside"
+    assert translate("sgd", to="signsgd", lr=0.1, noise=report, signal_to_noise=9.0).regime.status == "outside"
     with pytest.raises(Unsupported, match="at='loss'"):
         translate("sgd", to="signsgd", lr=0.1, noise=report, at="slope")
 

@@ -82,3 +82,11 @@ def test_the_sentence_stays_short():
     broken = [Assumption(f"check {i}", 0.0, False, "") for i in range(6)]
     text = judge([entry("sgd", 0.2, 0.001), entry("adam", 0.1, 0.001)], broken, horizon=5).text
     assert text.endswith("6 of 6 checks do not hold (check 0, check 1, check 2 and 3 more).")
+
+
+def test_a_given_rate_against_tuned_ones_is_said():
+    entries = [entry("sgd", 0.2, 0.001), entry("adam", 0.1, 0.001), entry("signsgd", 0.3, 0.001)]
+    text = judge(entries, [HOLDS], horizon=5, given=["sgd"]).text
+    assert "; the rate was given for sgd and tuned for adam, signsgd; all" in text
+    for given in ((), ("sgd", "adam", "signsgd")):
+        assert "tuned" not in judge(entries, [HOLDS], horizon=5, given=given).text

@@ -147,7 +147,7 @@ def test_features_belong_to_npz_files(folder):
 def test_parquet_without_pyarrow_names_the_extra(folder, monkeypatch):
     for module in ("pyarrow", "pyarrow.parquet", "fastparquet"):
         monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(InvalidInput, match=r"needs pyarrow.*signscope\[data\]") as caught:
+    with pytest.raises(InvalidInput, match=r"needs pyarrow.*its extra `data`") as caught:
         load_table(folder / "data.parquet", "y")
     assert "\n" not in str(caught.value)
 

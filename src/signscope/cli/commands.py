@@ -1,8 +1,10 @@
 """What compare, predict and simulate do: options to a problem, the public call, results out."""
 
+import contextlib
 import json
 import math
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from signscope.cli.report import show
 from signscope.cli.settings import resolve
 from signscope.comparison import Comparison, best_lr, check_output, compare
 from signscope.comparison.halves import half
+from signscope.comparison.one_writer import one_writer
 from signscope.limits import predict
 from signscope.problems import LeastSquares
 from signscope.simulation import simulate
@@ -24,17 +27,17 @@ from signscope.simulation import simulate
 
 def run_compare(ctx: typer.Context) -> None:
     """``signscope compare``."""
-    problem, options = _prepare(ctx, "compare")
     known = ("horizon", "num_runs", "seed", "batch_size", "dtype", "device")
-    result = compare(
-        problem,
-        optimizers=options["optimizers"],
-        lr=options["lr"],
-        betas=tuple(options["betas"]),
-        progress=True,
-        **{name: options[name] for name in known},
-    )
-    _finish(ctx, replace(result, options={**options, "lr": result.options["lr"]}))
+    with _prepared(ctx, "compare") as (problem, options):
+        result = compare(
+            problem,
+            optimizers=options["optimizers"],
+            lr=options["lr"],
+            betas=tuple(options["betas"]),
+            progress=True,
+            **{name: options[name] for name in known},
+        )
+        _finish(ctx, replace(result, options={**options, "lr": result.options["lr"]}))
     if result.interrupted:
         say("signscope compare: stopped by the keyboard; what was done so far is kept.")
         raise typer.Exit(FAILED)
@@ -42,19 +45,19 @@ def run_compare(ctx: typer.Context) -> None:
 
 def run_predict(ctx: typer.Context) -> None:
     """``signscope predict``."""
-    problem, options = _prepare(ctx, "predict")
-    common, at_bound = _common(problem, options)
-    solver = {name: options[name] for name in ("method", "quantity", "rtol", "finite_dim")}
-    _finish_half(ctx, problem, predict(problem, **common, **solver), options, at_bound=at_bound)
+    with _prepared(ctx, "predict") as (problem, options):
+        common, at_bound = _common(problem, options)
+        solver = {name: options[name] for name in ("method", "quantity", "rtol", "finite_dim")}
+        _finish_half(ctx, problem, predict(problem, **common, **solver), options, at_bound=at_bound)
 
 
 def run_simulate(ctx: typer.Context) -> None:
     """``signscope simulate``."""
-    problem, options = _prepare(ctx, "simulate")
-    options["rows"] = options["rows"] or ("gaussian" if problem.rows is None else "replace")
-    common, at_bound = _common(problem, options)
-    machine = {name: options[name] for name in ("num_runs", "seed", "rows", "dtype", "device")}
-    _finish_half(ctx, problem, simulate(problem, **common, **machine, progress=True), options, at_bound=at_bound)
+    with _prepared(ctx, "simulate") as (problem, options):
+        options["rows"] = options["rows"] or ("gaussian" if problem.rows is None else "replace")
+        common, at_bound = _common(problem, options)
+        machine = {name: options[name] for name in ("num_runs", "seed", "rows", "dtype", "device")}
+        _finish_half(ctx, problem, simulate(problem, **common, **machine, progress=True), options, at_bound=at_bound)
 
 
 def _common(problem: LeastSquares, options: dict[str, Any]) -> tuple[dict[str, Any], bool]:
@@ -67,18 +70,22 @@ def _common(problem: LeastSquares, options: dict[str, Any]) -> tuple[dict[str, A
     return {**common, "lr": options["lr"]}, at_bound
 
 
-def _prepare(ctx: typer.Context, command: str) -> tuple[LeastSquares, dict[str, Any]]:
-    """The problem and the resolved options; whether results can be written is found out before."""
+@contextlib.contextmanager
+def _prepared(ctx: typer.Context, command: str) -> Iterator[tuple[LeastSquares, dict[str, Any]]]:
+    """The problem and the resolved options; whether results can be written is found out before, and stays so."""
     options = resolve(ctx, command)
     if "optimizer" in options:
         checks.one_of(command, "OPTIMIZER", options["optimizer"], PREDICTED)
-    if ctx.params["out"] is not None:
-        check_output(ctx.params["out"], force=ctx.params["force"], who="--out")
-    problem, options = build_problem(options)
-    if sys.stderr.isatty():
-        for line in problem.report.splitlines():
-            say(line)
-    return problem, options
+    out: Path | None = ctx.params["out"]
+    with contextlib.ExitStack() as stack:
+        if out is not None:
+            check_output(out, force=ctx.params["force"], who="--out")
+            stack.enter_context(one_writer(out, who="--out"))
+        problem, options = build_problem(options)
+        if sys.stderr.isatty():
+            for line in problem.report.splitlines():
+                say(line)
+        yield problem, options
 
 
 def _best(problem: LeastSquares, common: dict[str, Any]) -> tuple[float, bool]:

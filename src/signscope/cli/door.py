@@ -1,6 +1,7 @@
 """From exceptions to one line on stderr with an exit code: 1 the run failed, 2 wrong usage or bad input."""
 
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from signscope._core.errors import InvalidInput, SignscopeError, Unsupported
+from signscope._core.errors import InvalidInput, SignscopeError, SignscopeWarning, Unsupported
 
 FAILED, WRONG = 1, 2
 STOPPED = 130  # typer's code for Ctrl-C where no command has begun
@@ -26,9 +27,10 @@ def one_line(error: BaseException) -> str:
 
 @contextmanager
 def guarded(command: str, *, debug: bool) -> Iterator[None]:
-    """Turn what a command raises into one line and an exit code; ``debug`` lets tracebacks through."""
+    """Turn what a command raises or warns of into one line, and an exit code; ``debug`` lets tracebacks through."""
     try:
-        yield
+        with _notes(command):
+            yield
     except (InvalidInput, Unsupported) as error:
         if debug:
             raise
@@ -47,6 +49,23 @@ def guarded(command: str, *, debug: bool) -> Iterator[None]:
         else:
             say(f"signscope {command}: failed: {_told(error)} (--debug shows the traceback)")
         raise typer.Exit(FAILED) from None
+
+
+@contextmanager
+def _notes(command: str) -> Iterator[None]:
+    """Warnings of our own in one line, without the place in the code; others as they are."""
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if issubclass(category, SignscopeWarning):
+                say(f"signscope {command}: note: {one_line(Warning(message))}")
+            else:
+                usual(message, category, *place, **more)
+
+        warnings.showwarning = show
+        warnings.simplefilter("default", SignscopeWarning)
+        yield
 
 
 def _was_stopped(error: BaseException | None) -> bool:

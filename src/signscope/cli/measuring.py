@@ -1,16 +1,14 @@
 """``signscope measure``: noise and smoothness of a PyTorch model, and whether a sign method would help."""
 
 import json
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from signscope.cli import options as o
-from signscope.cli.door import guarded, one_line, say
+from signscope.cli.door import guarded, say
 
 if TYPE_CHECKING:
     from signscope.comparison.advice import Advice
@@ -81,10 +79,9 @@ def _run(ctx: typer.Context) -> None:
     options, folder = _options(ctx), _folder(ctx)
     model, loader, loss_fn = load(options)
     common: dict[str, Any] = {"mode": options["mode"], "seed": options["seed"], "progress": True}
-    with _notes():
-        report = gradient_noise(
-            model, loss_fn, loader, num_batches=options["num_batches"], samples=options["samples"], **common
-        )
+    report = gradient_noise(
+        model, loss_fn, loader, num_batches=options["num_batches"], samples=options["samples"], **common
+    )
     curved = smoothness(model, loss_fn, loader, **common) if options["smoothness"] else None
     advice = advise(report, curved, new_batch_size=options["new_batch_size"])
     summary = _summary(options, report, curved, advice)
@@ -100,25 +97,6 @@ def _run(ctx: typer.Context) -> None:
             typer.echo("\n\n".join(str(part) for part in (report, curved, advice) if part is not None))
     if folder is not None:
         say(f"wrote {folder}: {', '.join(written)}")
-
-
-@contextmanager
-def _notes() -> Iterator[None]:
-    """Warnings of our own in one line, without the place in the code; others as they are."""
-    from signscope._core.errors import SignscopeWarning
-
-    with warnings.catch_warnings():
-        usual = warnings.showwarning
-
-        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-            if issubclass(category, SignscopeWarning):
-                say(f"signscope measure: note: {one_line(Warning(message))}")
-            else:
-                usual(message, category, *place, **more)
-
-        warnings.showwarning = show
-        warnings.simplefilter("always", SignscopeWarning)
-        yield
 
 
 def _options(ctx: typer.Context) -> dict[str, Any]:

@@ -154,6 +154,8 @@ def rates(name: str, value: Any) -> dict[str, float | None]:
         owner, equals, rest = item.partition("=")
         if not equals or not owner.strip():
             raise InvalidInput(f"`{name}` must be NAME=VALUE, such as signsgd=0.5; got {item!r}.")
+        if owner.strip() in found:
+            raise InvalidInput(f"`{name}` gives a rate of {owner.strip()} twice; leave one out.")
         found[owner.strip()] = rate(f"{name} of {owner.strip()}", rest)
     return found
 

@@ -51,7 +51,7 @@ def gap(prediction: Curve, simulation: Curve, *, dim: float | None = None) -> Ga
         A `Gap`, all relative numbers as fractions (0.01 is one per cent).
 
     Raises:
-        InvalidInput: The curves have other units or show other quantities.
+        InvalidInput: The curves have other units, show other quantities, or are swapped.
 
     Notes:
         Recorded times are equally spaced unless the caller chose others, so that the mean is an average over
@@ -62,6 +62,11 @@ def gap(prediction: Curve, simulation: Curve, *, dim: float | None = None) -> Ga
         ours, theirs = getattr(prediction, name), getattr(simulation, name)
         if ours != theirs:
             raise InvalidInput(f"gap: `prediction` has {name} {ours!r}, but `simulation` has {theirs!r}.")
+    if prediction.num_runs > 0 and simulation.num_runs == 0 and simulation.stderr is None:
+        raise InvalidInput(
+            f"gap: `prediction` is a mean over {prediction.num_runs} runs and `simulation` has none; swap them: "
+            "gap(prediction, simulation)."
+        )
     dim = _dimension(simulation) if dim is None else checks.positive("gap", "dim", dim)
     time, expected, seen, stderr = _common(prediction, simulation, dim)
     if not len(time):

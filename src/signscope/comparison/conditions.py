@@ -10,11 +10,13 @@ from signscope.comparison.conditions_problem import problem_conditions
 from signscope.comparison.entries import Entry
 from signscope.comparison.gaussianity import row_shape
 from signscope.limits.adam_constants import SHORT
+from signscope.limits.assumptions import DENSE_REACH, spectrum_bounds
 from signscope.limits.signum_constants import SHARE, rows_in_average
-from signscope.limits.stationary import max_lr
+from signscope.limits.stationary import finite_max_lr, max_lr
 from signscope.problems import LeastSquares
 
 ROWS_PER_COLUMN = 10
+MANY = 0.01  # relative: what the stability limit of many coordinates may be off beyond DENSE_REACH
 AGREES = {"gaussian": 0.02, "data": 0.08}  # mean relative gap
 
 __all__ = ["Assumption", "as_dicts", "assess", "examine"]
@@ -60,13 +62,26 @@ def examine(
 def _stability(problem: LeastSquares, lr: float | None, batch_size: int) -> list[Assumption]:
     if math.isinf(problem.noise.second_moment) or (lr is not None and not math.isfinite(lr)):
         return []
-    top, reason = max_lr(problem, "sgd", batch_size=batch_size)
+    top, reason = _sgd_limit(problem, batch_size)
     if lr is None:
         text = f"SGD is stable below lr {top:.3g}, step size {top / problem.dim:.3g} ({reason})"
         return [Assumption("sgd largest rate", top, True, text)]
     share = lr / top
     text = f"SGD's lr {lr:.3g} is {100 * share:.3g}% of its stability limit ({reason})"
     return [Assumption("sgd stability", share, share < 1, text, 1.0, f"Use a rate below {top:.3g} for SGD.")]
+
+
+def _sgd_limit(problem: LeastSquares, batch_size: int) -> tuple[float, str]:
+    """The stability limit of the rows that SGD is given (Gaussian ones: at this dimension), and the reason for it."""
+    top, reason = max_lr(problem, "sgd", batch_size=batch_size)
+    if problem.rows is not None and batch_size == 1:
+        return top, reason
+    if problem.dim > DENSE_REACH and not problem.cov.is_diagonal:  # no eigenvalues unless they matter
+        share = (batch_size + 1) * spectrum_bounds(problem.cov).high / problem.cov.trace
+        if share <= MANY:  # the limit is above top / (1 + share)
+            return top, reason
+    many = f"2 dim batch_size / tr K = {top:.4g} is that of many coordinates"
+    return finite_max_lr(problem, batch_size=batch_size), f"Gaussian rows at dim = {problem.dim}; {many}"
 
 
 def _adam_memory(problem: LeastSquares, betas: tuple[float, float]) -> Assumption:

@@ -45,11 +45,11 @@ def _skew(bias: float) -> Assumption:
 def _spread(ratio: float) -> Assumption:
     text = (
         f"the squared length of a row varies {ratio:.2g} times as much as for Gaussian rows, which "
-        "moves SGD's noise and its stability limit"
+        f"moves SGD's noise and its stability limit; {1 / HEAVY:g} to {HEAVY:g} is close enough"
     )
-    ok = 1 / HEAVY <= ratio <= HEAVY
-    advice = f"Scale or clip long rows before SGD is used. {FLOW}"
-    return Assumption("spread of row norms", ratio, ok, text, HEAVY, advice)
+    threshold = HEAVY if ratio >= 1 else 1 / HEAVY  # the nearer end of the range
+    advice = f"Scale or clip long rows before SGD is used. {FLOW}" if ratio >= 1 else FLOW
+    return Assumption("spread of row norms", ratio, 1 / HEAVY <= ratio <= HEAVY, text, threshold, advice)
 
 
 def _dependence(pull: float) -> Assumption:

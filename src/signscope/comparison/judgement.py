@@ -1,7 +1,7 @@
 """The verdict of a comparison: who wins, by what factor, with what uncertainty."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from signscope.comparison.conditions import Assumption
@@ -31,8 +31,13 @@ class Verdict:
     text: str
 
 
-def judge(entries: Sequence[Entry], assumptions: Sequence[Assumption], *, horizon: float) -> Verdict:
-    """The verdict over ``entries``: on the data set's own rows if there are any."""
+def judge(
+    entries: Sequence[Entry], assumptions: Sequence[Assumption], *, horizon: float, given: Collection[str] = ()
+) -> Verdict:
+    """The verdict over ``entries``: on the data set's own rows if there are any.
+
+    ``given`` names the optimizers whose rates were given; those of the others were searched for.
+    """
     rows = "data" if any(e.rows == "data" for e in entries) else "gaussian"
     shown = [e for e in entries if e.rows == rows]
     usable = sorted((e for e in shown if _counts(e)), key=lambda e: e.final_simulated)
@@ -43,7 +48,7 @@ def judge(entries: Sequence[Entry], assumptions: Sequence[Assumption], *, horizo
         return Verdict(None, math.nan, math.nan, math.nan, f"No optimizer reached the horizon on {where}: {reasons}.")
     if len(usable) == 1:
         return _alone(usable[0], where, horizon, ending)
-    return _race(usable, where, horizon, ending)
+    return _race(usable, where, horizon, _unlike(usable, given) + ending)
 
 
 def _counts(entry: Entry) -> bool:
@@ -87,6 +92,15 @@ def _factor(value: float, stderr: float) -> str:
     decimals = max(0, 1 - math.floor(math.log10(stderr))) if stderr < 10 else 0
     decimals = min(decimals, 4)
     return f"{value:.{decimals}f} ± {stderr:.{decimals}f}"
+
+
+def _unlike(usable: Sequence[Entry], given: Collection[str]) -> str:
+    """That a rate that was given is set against the best rate of another optimizer."""
+    names = {
+        is_given: ", ".join(e.optimizer for e in usable if (e.optimizer in given) == is_given)
+        for is_given in (True, False)
+    }
+    return f"; the rate was given for {names[True]} and tuned for {names[False]}" if all(names.values()) else ""
 
 
 def _left_out(shown: Sequence[Entry], usable: Sequence[Entry]) -> str:

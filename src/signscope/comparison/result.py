@@ -83,6 +83,10 @@ class Comparison:
         name = Path(str(self.options.get("data") or "data")).stem
         return f"{name}: {self.problem.rows.num_rows} rows, {self.problem.dim} columns"
 
+    def __repr__(self) -> str:
+        """One line: the problem and the verdict."""
+        return f"Comparison({self.title}: {self.verdict.text})"
+
     def save(self, folder: str | os.PathLike[str], force: bool = False) -> Path:
         """Write ``risk.png``, ``curves.csv`` and ``summary.json`` into ``folder``, all or none.
 

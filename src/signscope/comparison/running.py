@@ -79,7 +79,7 @@ def compare(
         entries=tuple(entries),
         predictions=CurveSet({(e.optimizer, e.rows): e.prediction for e in entries if e.prediction is not None}),
         simulations=CurveSet({(e.optimizer, e.rows): e.simulation for e in entries if e.simulation is not None}),
-        verdict=judge(entries, assumptions, horizon=plan.horizon),
+        verdict=judge(entries, assumptions, horizon=plan.horizon, given=rates),
         assumptions=tuple(assumptions),
         options=_options(names, entries, plan),
     )

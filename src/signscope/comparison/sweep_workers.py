@@ -91,7 +91,8 @@ def afar(cells: Sequence[Cell], *, scheduler: str) -> Iterator[Answer]:
         from distributed import Client, as_completed
     except ImportError:
         raise InvalidInput(
-            f"{WHO}: `scheduler` needs dask and distributed. Install them with: pip install 'signscope[cluster]'"
+            f"{WHO}: `scheduler` needs dask and distributed: install signscope with its extra `cluster`, as the "
+            "README's section on installation says."
         ) from None
     try:
         client = Client(scheduler, timeout=PATIENCE, set_as_default=False)

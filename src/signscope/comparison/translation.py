@@ -219,7 +219,7 @@ def translate(
             between others.
         batch_size: Of the run, where ``noise`` or ``signal_to_noise`` is a report measured at another one.
         at: "loss": equal mean loss in the long run; "slope": equal progress per step.
-        signal_to_noise: As in `rescale`.
+        signal_to_noise: As in `rescale`; without it that of a report given as ``noise``.
 
     Raises:
         InvalidInput: A number is out of range, or ``noise`` is missing.
@@ -247,7 +247,8 @@ def translate(
             )
         factors["slope"] = math.nan
     quiet = averaged_noise(beta) if "signum" in names else 1.0
-    regime = noise_regime(who, signal_to_noise, batch_size=batch_size, factor=1.0, averaging=quiet)
+    measured = noise if signal_to_noise is None and hasattr(noise, "phases_at") else signal_to_noise
+    regime = noise_regime(who, measured, batch_size=batch_size, factor=1.0, averaging=quiet)
     rate, other = old.lr * factors[at], old.lr * factors["loss" if at == "slope" else "slope"]
     decay = old.weight_decay * second.slope / first.slope
     rates = [("lr", old.lr, value) for value in (rate, other) if not math.isnan(value)]

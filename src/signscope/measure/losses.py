@@ -19,6 +19,15 @@ Mode = Literal["eval", "train"]
 MODES = ("eval", "train")
 _MISFITS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)  # of a loss on data it was not made for
 
+_FITS = (
+    "It must fit the model and the batch: cross-entropy needs whole-number labels from 0 to the number of scores - 1, "
+    "squared error targets in the shape of the model's output."
+)
+_CALLED = (
+    "A function is called as loss_fn(model, batch); a criterion, such as nn.CrossEntropyLoss(), as "
+    "loss_fn(model(inputs), targets) on batches (inputs, targets)."
+)
+
 
 def as_loss(who: str, loss_fn: Any) -> Loss:
     """``loss(model, batch)`` behind what the user gave.
@@ -29,10 +38,15 @@ def as_loss(who: str, loss_fn: Any) -> Loss:
             as ``nn.CrossEntropyLoss()``, or a function of ``torch.nn.functional``) for batches (inputs, targets).
 
     Raises:
-        InvalidInput: It cannot be called.
+        InvalidInput: It cannot be called, or is a criterion that sums over the batch.
     """
     if not callable(loss_fn):
         raise InvalidInput(f"{who}: `loss_fn` must be a function loss_fn(model, batch), got {loss_fn!r}.")
+    if isinstance(loss_fn, nn.Module) and getattr(loss_fn, "reduction", "") == "sum":
+        raise InvalidInput(
+            f"{who}: `loss_fn` is {type(loss_fn).__name__} with reduction='sum', and every number would be too large "
+            "by the batch size; use reduction='mean'."
+        )
     given: Any = loss_fn
     if not isinstance(loss_fn, nn.Module) and getattr(loss_fn, "__module__", "") != "torch.nn.functional":
         return given
@@ -107,10 +121,10 @@ def evaluate(who: str, loss: Loss, model: Any, batch: Any) -> Tensor:
         if isinstance(error, SignscopeError) or "allocate" in str(error):  # ours, or out of memory
             raise
         reason = " ".join(str(error).split())[:200] or "no message"
+        called = isinstance(error, TypeError | AttributeError)  # what a function of (output, target) raises
         raise InvalidInput(
             f"{who}: `loss_fn` failed on a batch of {described(batch)}: {type(error).__name__}: {reason.rstrip('.')}. "
-            "It must fit the model and the batch: cross-entropy needs whole-number labels from 0 to the number of "
-            "scores - 1, squared error targets in the shape of the model's output."
+            + (_CALLED if called else _FITS)
         ) from error
     return one_number(who, value)
 

@@ -121,7 +121,7 @@ def _read_parquet(path: Path) -> Any:
         return _reading(path, lambda: pd.read_parquet(path))
     except ImportError:
         raise InvalidInput(
-            f"{path}: reading .parquet files needs pyarrow. Install it with: pip install 'signscope[data]'"
+            f"{path}: reading .parquet files needs pyarrow. Install signscope with its extra `data`."
         ) from None
 
 

@@ -91,7 +91,7 @@ def _mosaics(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
     try:
         from PIL import Image
     except ImportError:
-        raise Unsupported("data: these CIFAR-10 files need Pillow: pip install 'signscope[data]'.") from None
+        raise Unsupported("data: these CIFAR-10 files need Pillow: install the extra `data`.") from None
     images, labels = [], []
     for path in paths:
         with np.load(path, allow_pickle=False) as file:
