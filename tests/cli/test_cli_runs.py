@@ -51,6 +51,20 @@ def test_json_is_the_summary_and_nothing_else(cli, tmp_path):
     assert summary["seeds"] == {"problem": 0, "simulation": 0}
 
 
+def test_signum_is_predicted_simulated_and_compared(cli):
+    line = f"{SMALL} --betas 0.5,0.999 --json"
+    problem = gaussian_problem(20, spectrum="log:0.1,1", noise="gaussian:0.3")
+    entry = json.loads(cli(f"compare {line} --optimizers sgd,signum --lr sgd=0.3 --lr signum=0.1 --runs 3").out)
+    curve = predict(problem, "signum", lr=0.1, horizon=1, betas=(0.5, 0.999))
+    assert entry["optimizers"]["signum"]["final_predicted"] == curve.final
+    assert "signum average" in [a["name"] for a in entry["assumptions"]]
+    for command in ("predict", "simulate"):
+        assert cli(f"{command} signum {SMALL} --lr 0.1").code == 0
+    answer = cli(f"schedule signum {SMALL}")
+    assert answer.code == 2
+    assert "one of 'sgd', 'signsgd', 'adam'; got 'signum'" in answer.err
+
+
 def test_compare_equals_the_python_call(cli):
     summary = json.loads(
         cli(f"compare {SMALL} --rotated --seed 4 --runs 3 --lr signsgd=0.3 --optimizers signsgd --json").out

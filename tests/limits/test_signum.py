@@ -107,6 +107,30 @@ def test_constants_do_not_depend_on_the_scale():
             assert torch.allclose(a, b, rtol=1e-6)
 
 
+@pytest.mark.parametrize("momentum", [0.9, 0.97, 0.99, 0.999])
+def test_residuals_of_one_size_leave_the_lags_of_a_gaussian_average(momentum):
+    """Noise of two values and hardly any risk: averages have a constant variance and correlations momentum^l."""
+    for law in (ss.noise.Rademacher(0.5), ss.noise.Mixture((0.5, 0.5), (-0.5, 0.5), (1e-3, 1e-3))):
+        _, *noise = SignumMoments(law, momentum=momentum)(torch.tensor([1e-12, 1e-7]))
+        lags = 2 / math.pi * sum(2 * math.asin(momentum**lag) for lag in range(1, math.ceil(-20 / math.log(momentum))))
+        for here in zip(*(part.tolist() for part in noise), strict=True):
+            assert covariance(here, 1.0) == pytest.approx(1 + lags, rel=1e-4)
+
+
+def test_signs_of_copies_do_not_part():
+    """What they are covered by is a covariance: no direction has noise below 0, equal coordinates stay equal."""
+    for momentum, law in ((0.3, as_noise(1.0)), (0.9, as_noise(scipy.stats.cauchy(scale=0.5)))):
+        for part in SignumMoments(law, momentum=momentum)(torch.tensor([1e-3, 0.1, 1.0]))[1:]:
+            assert bool((part >= 0).all())
+    pairs = np.kron(np.eye(20), np.ones((2, 2)))
+    problem = ss.LeastSquares(pairs, noise=1.0, start=np.zeros(40), target=np.zeros(40))
+    common = {"lr": 0.3, "horizon": 60, "times": torch.tensor([1.0, 10.0, 60.0], dtype=torch.float64)}
+    risk, distance = (
+        ss.predict(problem, "signum", quantity=quantity, **common) for quantity in ("excess_risk", "distance")
+    )
+    assert torch.allclose(risk.value, distance.value, rtol=1e-6)  # v = (a, a) in every pair
+
+
 # --- curves -----------------------------------------------------------------------------------------------------------
 
 

@@ -82,7 +82,7 @@ Rate = Annotated[
     str | None, typer.Option("--lr", help="Rate; one update moves by lr/dim (default: the best).", rich_help_panel=_RUN)
 ]
 BatchSize = Annotated[int, typer.Option(help="Rows per update.", rich_help_panel=_RUN)]
-Betas = Annotated[str, typer.Option(help="Adam's two averages.", rich_help_panel=_RUN)]
+Betas = Annotated[str, typer.Option(help="Adam's two averages; the first is Signum's momentum.", rich_help_panel=_RUN)]
 NumRuns = Annotated[int, typer.Option("--num-runs", "--runs", help="Runs per simulation.", rich_help_panel=_RUN)]
 Seed = Annotated[int, typer.Option(help="Seed of problem and simulation.", rich_help_panel=_RUN)]
 Dtype = Annotated[str | None, typer.Option(help="float64 or float32 (simulation).", rich_help_panel=_RUN)]
