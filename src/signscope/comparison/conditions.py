@@ -10,7 +10,8 @@ from signscope.comparison.conditions_problem import problem_conditions
 from signscope.comparison.entries import Entry
 from signscope.comparison.gaussianity import row_shape
 from signscope.limits.adam_constants import SHORT
-from signscope.limits.assumptions import DENSE_REACH, spectrum_bounds
+from signscope.limits.assumptions import DENSE_REACH, SATURATED, saturation, spectrum_bounds
+from signscope.limits.coefficients import Setting
 from signscope.limits.signum_constants import SHARE, rows_in_average
 from signscope.limits.stationary import finite_max_lr, max_lr
 from signscope.problems import LeastSquares
@@ -51,7 +52,7 @@ def examine(
     if "adam" in rates:
         found.append(_adam_memory(problem, betas))
     if "signum" in rates:
-        found.append(_signum_rows(problem, betas[0], batch_size))
+        found += _signum(problem, Setting("signum", batch_size, betas))
     if problem.rows is not None:
         signed = any(name != "sgd" for name in names)
         found.append(_row_count(problem))
@@ -92,12 +93,17 @@ def _adam_memory(problem: LeastSquares, betas: tuple[float, float]) -> Assumptio
     return Assumption("adam momentum", share, share <= SHORT * (1 + 1e-9), text, SHORT, advice)
 
 
-def _signum_rows(problem: LeastSquares, momentum: float, batch_size: int) -> Assumption:
-    rows = rows_in_average(momentum, batch_size)
+def _signum(problem: LeastSquares, setting: Setting) -> list[Assumption]:
+    rows = rows_in_average(setting.betas[0], setting.batch_size)
     share = rows / problem.dim
     text = f"Signum's average holds about {rows:.3g} rows, {100 * share:.2g}% of dim; signs of many rows saturate"
     advice = "Use a smaller momentum or batch, or trust the simulation of Signum rather than its prediction."
-    return Assumption("signum average", share, share <= SHARE, text, SHARE, advice)
+    error = -saturation(problem, setting)
+    start = f"at the start Signum's mean step is {100 * error:.2g}% shorter than linear in the displacement"
+    return [
+        Assumption("signum average", share, share <= SHARE, text, SHARE, advice),
+        Assumption("signum saturation", error, error <= SATURATED, start, SATURATED, advice),
+    ]
 
 
 def _row_count(problem: LeastSquares) -> Assumption:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from signscope._core.equations import equation
 from signscope._core.random import stream
+from signscope.limits.coefficients import Setting, signum_moments
 from signscope.limits.spectrum import arcsine_matrix, spectrum
 from signscope.noise import batch_factor
 from signscope.problems import LeastSquares
@@ -21,6 +22,8 @@ MANY = 250_000  # dimensions from which fewer columns are drawn
 EVERY_COLUMN = 500
 ANGLES = 5  # of the upper half of the circle, ends included; the lower half is its mirror image
 _NOT_LINEAR, _FALLEN = 0.25, 0.5  # error of the mean step, and fall of the risk, from which it is said
+SATURATED = 0.1
+"""Share of Signum's mean step at the start that saturated signs may take; the risk is then up to 5% off."""
 _FEW = 5  # coordinates: below, what else is of order 1 / dim counts as much
 TERMS, REST = 24, 1e-2  # most terms of the Neumann series; what it may leave out, in units of d^-1/2
 _TOL = 1e-3  # relative, of an extreme eigenvalue found by products alone
@@ -155,6 +158,37 @@ def linearisation_error(problem: LeastSquares, *, batch_size: int = 1) -> float:
     rho = (linear / factor).clamp(max=1 - 1e-12)
     exact = 2 * stdtr(batch_size, (math.sqrt(batch_size) * rho / (1 - rho**2).sqrt()).numpy()) - 1
     return float((pull * torch.from_numpy(exact)).sum() / (pull * linear).sum()) - 1
+
+
+@equation("signscope", "exact drift of Signum against its linearisation")
+def saturation(problem: LeastSquares, setting: Setting) -> float:
+    r"""Relative error of the predicted speed of Signum at the start, 0 or less.
+
+    With q_i the mean over the standard deviation of coordinate i of the average,
+    $E\,\mathrm{sign}(m_i) = 2\Phi(q_i) - 1$ against $\sqrt{2/\pi}\,q_i$, both averaged over coordinates with weights
+    $|(Kv)_i|$. 0 at the optimum.
+    """
+    from scipy.special import ndtr
+
+    risk = problem.excess_risk(problem.start)
+    if not float(risk) > 0:
+        return 0.0
+    pull = problem.cov.matvec(problem.displacement).abs()
+    linear = signum_moments(problem, setting)(risk)[0] * pull / problem.cov.diagonal().sqrt()
+    exact = 2 * torch.from_numpy(ndtr((math.sqrt(math.pi / 2) * linear).numpy())) - 1
+    return float((pull * exact).sum() / (pull * linear).sum()) - 1
+
+
+def saturated_start(problem: LeastSquares, setting: Setting) -> str:
+    """Why a curve of Signum is inaccurate: too few coordinates carry the residual; empty where enough do."""
+    error = -saturation(problem, setting)
+    if not error > SATURATED:
+        return ""
+    return (
+        f"at the start the mean step of Signum is {100 * error:.2g}% shorter than the linear theory says, as few of "
+        f"the {problem.dim} coordinates carry the residual and their signs saturate. Use a smaller momentum or batch, "
+        "or trust the simulation."
+    )
 
 
 def aligned_start(problem: LeastSquares, *, batch_size: int, risk: Tensor) -> str:

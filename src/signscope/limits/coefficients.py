@@ -163,13 +163,12 @@ def _adam(rate: Rate, moments: AdamMoments, second_moment: float, dim: int, lowe
 
 @equation("signscope", "risk ODE, Signum")
 def _signum(rate: Rate, moments: SignumMoments, dim: int, lowest: float) -> Coefficients:
-    r"""$\alpha = 2\eta\,s(R)$ and $b = \frac{\eta^2}{2d}\bigl(\frac{2}{\pi}A, \frac{2}{\pi}L, O\bigr)$."""
+    r"""$\alpha = 2\eta\,s(R)$ and $b = \frac{\eta^2}{\pi d}(A, L)$."""
 
     def scalars(time: Tensor, risk: Tensor, memory: Tensor | None, lanes: Tensor) -> tuple[Tensor, Tensor]:
         lr = rate(time, lanes)
-        slope, arcsine, linear, own = moments(risk.clamp(min=lowest))
-        noise = torch.stack([2 / math.pi * arcsine, 2 / math.pi * linear, own], dim=-1)
-        return 2 * lr * slope, (lr**2 / (2 * dim))[..., None] * noise
+        slope, arcsine, linear = moments(risk.clamp(min=lowest))
+        return 2 * lr * slope, (lr**2 / (math.pi * dim))[..., None] * torch.stack([arcsine, linear], dim=-1)
 
     return scalars
 

@@ -82,7 +82,7 @@ def _merged(problem: LeastSquares, kernel: str) -> Modes:
     nodes, weights = shared_on_grid(eigvals, torch.stack([energy, eigvals.square()]))
     start, squares = weights
     signs = torch.pi / 2 * squares
-    kinds = {"sgd": [squares], "signsgd": [signs], "adam": [squares, squares], "signum": [signs, squares, squares]}
+    kinds = {"sgd": [squares], "signsgd": [signs], "adam": [squares, squares], "signum": [signs, squares]}
     return Modes(nodes, start, torch.stack(kinds[kernel]), None, "merged")
 
 

@@ -179,7 +179,7 @@ def _stationary(kernel: str, m: Measure) -> list[Tensor]:
     if kernel == "sgd":
         return [linear]
     signs = linear + (math.pi / 2 - 1) * m.scaled + m.spread
-    return {"signsgd": [signs], "adam": [linear, m.scaled], "signum": [signs, linear, m.scaled]}[kernel]
+    return {"signsgd": [signs], "adam": [linear, m.scaled], "signum": [signs, linear]}[kernel]
 
 
 def _nodes(kernel: str, modes: tuple[Tensor, Tensor], measures: list[Measure]) -> Nodes:

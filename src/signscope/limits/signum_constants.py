@@ -20,9 +20,7 @@ from signscope.limits.adam_residual import ResidualLaw, is_centred_gaussian
 from signscope.limits.log_panels import Panels
 from signscope.noise import NoiseLaw
 
-MATCHED = 0.9
-"""Correlation at which the covariance of two signs is exact, besides 0 and 1; it is 0.7% off at most in between."""
-SHARE = 0.025
+SHARE = 0.05
 """Largest number of rows in the average, as a share of dim, that counts as small."""
 _FALLEN = 0.4  # of Q over the whole memory at the centre of the lattice
 _NODES = 12  # Chebyshev points per unit of log R
@@ -31,6 +29,7 @@ _FAR = 60.0  # how far the half derivative looks ahead in log a; exp(-FAR / 2) i
 _SUMMED = 64  # steps within a lattice point that are summed one by one
 _FEW = np.polynomial.legendre.leggauss(24)  # that stand for more of them
 _FLOOR = -600.0  # of log-products; integrands are zero long before
+_FAINT = -30.0  # log Q below this may be rounding, which a sum over many steps would multiply
 _STENCIL = np.arange(-5, 6)  # of the derivative: 11 points leave 1e-11 at the spacing of the lattice
 _SLOPES = np.linalg.solve(np.vander(_STENCIL, increasing=True).T.astype(float), np.eye(11)[1])
 Moments = tuple[Tensor, ...]
@@ -41,7 +40,8 @@ class SignumMoments:
 
     With v = theta - target and Kbar = D^-1 K the mean is $E u = s(R)\,\bar K v$. Two coordinates with correlation c
     have the covariance, summed over all lags of their cross-covariance,
-    $\frac{2}{\pi}\bigl(A\arcsin c + L c\bigr)$, and one coordinate $A + \frac{2}{\pi} L + O$.
+    $\frac{2}{\pi}\bigl(A\arcsin c + L c\bigr)$, and one coordinate that at c = 1. A and L are at least 0, so that this
+    is a covariance, and equal coordinates have equal signs.
 
     Args:
         law: Label noise; no moment is needed.
@@ -52,9 +52,10 @@ class SignumMoments:
         InvalidInput: An argument is out of range.
 
     Notes:
-        Slope and variance of a coordinate are exact to 1e-8, the covariance of two at c = 0 (to first order) and c =
-        0.9, and to 0.7% in between. Centred Gaussian noise: closed in R, 0.01 s. Other laws: Chebyshev panels in
-        log R, filled when first needed. Unchanged when data and noise change scale together.
+        Slope and variance of a coordinate are exact to 1e-8, the covariance of two at c = 0 (to first order) and c = 1;
+        in between it is low, by 0.9% at most up to c = 0.5 and 3% near c = 0.93. Centred Gaussian noise: closed in R,
+        0.01 s. Other laws: Chebyshev panels in log R, filled when first needed. Unchanged when data and noise change
+        scale together.
     """
 
     def __init__(self, law: NoiseLaw, *, momentum: float, batch_size: int = 1) -> None:
@@ -68,12 +69,12 @@ class SignumMoments:
         """The moments at ``risk`` >= 0 of any shape.
 
         Returns:
-            slope s (unit 1/sqrt(risk)), A, L and O, each like ``risk`` and differentiable in it.
+            slope s (unit 1/sqrt(risk)), A and L, each like ``risk`` and differentiable in it.
         """
         risk = torch.as_tensor(risk, dtype=torch.float64)
         if self.momentum == 0:
-            one = torch.ones_like(risk)
-            return self.law.phi(risk, batch_size=self.batch_size), one, 0 * one, 0 * one
+            slope = self.law.phi(risk, batch_size=self.batch_size)
+            return slope, torch.ones_like(risk), torch.zeros_like(risk)
         if self.is_gaussian:
             slope, *noise = gaussian_constants(self.momentum, self.batch_size)
             size = torch.rsqrt(2 * risk + self.law.second_moment)
@@ -109,7 +110,9 @@ def too_many_rows(momentum: float, batch_size: int, dim: int) -> str:
     """Why `SignumMoments` does not describe Signum at this dimension; empty if it does.
 
     An average over n = B (1 + momentum)/(1 - momentum) rows, all counted, has signs that are no longer linear in the
-    gradient when n is not small against d: at n = 0.025 d the risk is about 3% off, at 0.1 d 7%, at 0.2 d 10 to 25%.
+    gradient when n is not small against d: at n = 0.025 d the risk is 1 to 3% off, at 0.05 d 3 to 5%, at 0.2 d 10 to
+    25%. That is for a residual which all coordinates carry; where few do, it is their number that counts: see
+    `saturation`.
     """
     rows = rows_in_average(momentum, batch_size)
     if rows <= SHARE * dim:
@@ -117,13 +120,13 @@ def too_many_rows(momentum: float, batch_size: int, dim: int) -> str:
     return (
         f"Signum's average holds about batch_size (1 + momentum)/(1 - momentum) = {rows:.3g} rows, {rows / dim:.2g} of "
         f"dim = {dim}; their signs saturate, which the limit of high dimension does not see (at {SHARE:g} of dim the "
-        "risk is about 3% off). Use a smaller momentum or batch, or trust the simulation."
+        "risk is 3 to 5% off). Use a smaller momentum or batch, or trust the simulation."
     )
 
 
 @lru_cache(maxsize=256)
 def gaussian_constants(momentum: float, batch_size: int = 1) -> tuple[float, ...]:
-    r"""Slope at 2R + E eps^2 = 1, and A, L, O of `SignumMoments`, when residuals are Gaussian."""
+    r"""Slope at 2R + E eps^2 = 1, and A, L of `SignumMoments`, when residuals are Gaussian."""
     lattice = Lattice(momentum**2)
     log_scale = math.log(_FALLEN * (1 - lattice.beta2) / batch_size)
     log_q = -0.5 * batch_size * np.log1p(2 * np.exp(lattice.wide + log_scale))[:, None]
@@ -132,15 +135,13 @@ def gaussian_constants(momentum: float, batch_size: int = 1) -> tuple[float, ...
 
 
 def _constants(lattice: Lattice, log_q: np.ndarray, batch_size: int) -> tuple[np.ndarray, ...]:
-    """Slope and the three parts of the noise for log Q on `Lattice.wide`, shape (num_wide, m); each (m,)."""
+    """Slope and the two parts of the noise for log Q on `Lattice.wide`, shape (num_wide, m); each (m,)."""
     log_memory = lattice.remembered(log_q)
     later, half = _later(lattice, log_memory, log_q), _half_derivative(lattice, log_memory)
-    sums = {c: math.asin(c) + 2 * _arcsines(lattice, half, later, c) for c in (MATCHED, 1.0)}
     shared = 1 + 2 * lattice.spacing * (half * later).sum(0) / math.pi
-    arcsine = (sums[MATCHED] - MATCHED * shared) / (math.asin(MATCHED) - MATCHED)
-    linear = shared - arcsine
-    own = 2 / math.pi * (sums[1.0] - linear) - arcsine
-    return _slope(lattice, log_memory, log_q, batch_size), arcsine, linear, own
+    whole = math.pi / 2 + 2 * _arcsines(lattice, half, later, 1.0)
+    arcsine = (whole - shared) / (math.pi / 2 - 1)
+    return _slope(lattice, log_memory, log_q, batch_size), arcsine, shared - arcsine
 
 
 @equation("signscope", "slope of the sign of a running average")
@@ -187,7 +188,7 @@ def _later(lattice: Lattice, log_memory: np.ndarray, log_q: np.ndarray) -> np.nd
             ahead = slice(here.start + step, here.stop + step)
             total[here] = newest[ahead] * (1 + total[ahead])
         return total
-    within = np.zeros_like(log_q)
+    within, log_memory = np.zeros_like(log_q), lattice.remembered(np.maximum(log_q, _FAINT))
     for place, weight in zip(*_steps(lattice.block), strict=True):
         ahead = _read(lattice, log_memory, np.array([place * lattice.spacing]), np.ones(1))
         within += weight * np.exp(np.minimum(ahead - log_memory, 0.0))

@@ -73,7 +73,7 @@ def noise_matrices(problem: LeastSquares, optimizer: str) -> list[Tensor]:
     if optimizer == "sgd":
         return [cov.diagonal() if cov.is_diagonal else cov.dense()]
     if optimizer == "signum":
-        return noise_matrices(problem, "signsgd") + noise_matrices(problem, "adam")
+        return noise_matrices(problem, "signsgd") + noise_matrices(problem, "adam")[:1]
     root = cov.diagonal().sqrt()
     if optimizer == "signsgd":
         if cov.is_diagonal:
@@ -124,9 +124,9 @@ def _adam(problem: LeastSquares) -> Spectrum:
 
 @equation("signscope", "modes of Signum")
 def _signum(problem: LeastSquares) -> Spectrum:
-    """The sources of signSGD, then the two of Adam."""
+    """The source of signSGD, then the first of Adam: as correlated as signs, and as the gradients."""
     base = spectrum(problem, "signsgd")
-    return replace(base, sources=torch.cat([base.sources, spectrum(problem, "adam").sources]))
+    return replace(base, sources=torch.stack([base.sources[0], base.eigvals**2]))
 
 
 def _preconditioned(problem: LeastSquares) -> Spectrum:

@@ -228,8 +228,8 @@ def _moments(problem: LeastSquares, setting: Setting, scale: float) -> Moments:
     def at(risk: float) -> tuple[float, float, tuple[float, ...]]:
         slope, *noise = (float(part) for part in table(torch.tensor(risk, dtype=torch.float64)))
         if setting.kernel == "signum":
-            arcsine, linear, own = noise
-            return slope, arcsine + 2 / math.pi * linear + own, (2 / math.pi * arcsine, 2 / math.pi * linear, own)
+            arcsine, linear = noise
+            return slope, arcsine + 2 / math.pi * linear, (2 / math.pi * arcsine, 2 / math.pi * linear)
         shared, variance = noise
         return slope, variance, (shared, variance - shared)
 

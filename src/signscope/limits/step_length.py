@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from signscope.limits.assumptions import aligned_start
+from signscope.limits.assumptions import aligned_start, saturated_start
 from signscope.limits.coefficients import Setting
 from signscope.limits.modes import modes_of
 from signscope.limits.rate_range import peak_rate, spaced
@@ -29,6 +29,8 @@ def doubts(problem: LeastSquares, setting: Setting, schedule: Schedule, times: T
         return _AT_REST
     if setting.kernel == "signsgd":
         return aligned_start(problem, batch_size=setting.batch_size, risk=risk.detach())
+    if setting.kernel == "signum":
+        return saturated_start(problem, setting)
     return long_steps(problem, setting, schedule, times, risk.detach())
 
 
