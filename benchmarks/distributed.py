@@ -87,6 +87,7 @@ def contenders(size, rank, tensors=20, everything=False):
         "bf16 all-reduce, SGD": bf16_with_sgd,
         "majority-vote": voting("majority-vote"),
         "majority-vote, Signum": voting("majority-vote", momentum=0.9),
+        "majority-vote, checked": voting("majority-vote", check_messages=True),
     }
     if everything:
         steps |= {name: voting(name) for name in ("sto-sign", "ef-sign", "dvr-sign")}

@@ -60,7 +60,7 @@ def test_signum_is_predicted_simulated_and_compared(cli):
     assert "signum average" in [a["name"] for a in entry["assumptions"]]
     for command in ("predict", "simulate"):
         assert cli(f"{command} signum {SMALL} --lr 0.1").code == 0
-    answer = cli(f"schedule signum {SMALL}")
+    answer = cli("check --dim 20 --optimizers signum")
     assert answer.code == 2
     assert "one of 'sgd', 'signsgd', 'adam'; got 'signum'" in answer.err
 

@@ -13,6 +13,7 @@ from signscope._core.errors import InvalidInput, Unsupported
 from signscope.limits import predict_many
 from signscope.limits.assumptions import saturation
 from signscope.limits.coefficients import Setting
+from signscope.limits.optimal import design_schedule
 from signscope.limits.signum_constants import SignumMoments, gaussian_constants
 from signscope.noise import as_noise
 
@@ -270,8 +271,16 @@ def test_few_coordinates_saturate():
         if count == 10:
             assert "few of the 1500 coordinates" in found.message
         times = torch.tensor([0.04, 0.12], dtype=torch.float64)  # the start, once the average is full
-        runs = ss.simulate(problem, "signum", lr=0.05, horizon=0.12, num_runs=256, times=times)
+        runs = ss.simulate(problem, "signum", lr=0.05, horizon=0.12, num_runs=128, times=times)
         short = 1 - (runs.value[0] - runs.value[1]) / (found.at(times)[0] - found.at(times)[1])
         expected = -saturation(problem, Setting("signum"))
         assert float(short) == pytest.approx(expected, abs=0.05)
         assert expected > 0.15 if count == 10 else expected < 0.02
+
+
+def test_the_best_schedule_is_better_than_a_constant_and_is_predicted_alike():
+    problem = ss.LeastSquares(np.geomspace(0.1, 1, 400), noise=0.5)
+    found = design_schedule(problem, "signum", horizon=6, betas=(0.8, 0.0))
+    seen = ss.predict(problem, "signum", lr=found.schedule, horizon=6, betas=(0.8, 0.0)).final
+    assert seen == pytest.approx(found.risk, rel=1e-3)
+    assert seen < 0.95 * ss.best_lr(problem, "signum", horizon=6, betas=(0.8, 0.0)).curve.final

@@ -7,9 +7,7 @@ import typer
 
 _PROBLEM, _RUN, _OUTPUT = "Problem", "Run", "Output"
 
-Optimizer = Annotated[
-    str | None, typer.Argument(help="sgd, signsgd, adam or (predict, simulate) signum.", show_default=False)
-]
+Optimizer = Annotated[str | None, typer.Argument(help="sgd, signsgd, adam or signum.", show_default=False)]
 Data = Annotated[
     str | None,
     typer.Argument(

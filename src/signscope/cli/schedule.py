@@ -52,12 +52,12 @@ def design_schedules(ctx: typer.Context) -> None:
 def _run(options: dict[str, Any], *, out: Path | None, force: bool, wants_json: bool) -> None:
     from signscope._core import checks
     from signscope._core.errors import InvalidInput, Unsupported
-    from signscope._core.status import OPTIMIZERS
+    from signscope._core.status import PREDICTED
     from signscope.cli.inputs import build_problem
     from signscope.limits import predict
     from signscope.limits.optimal_shapes import compare_schedules
 
-    checks.one_of("schedule", "OPTIMIZER", options["optimizer"], OPTIMIZERS)
+    checks.one_of("schedule", "OPTIMIZER", options["optimizer"], PREDICTED)
     if not options["shapes"]:
         raise InvalidInput("--shapes: needs at least one shape.")
     problem, options = build_problem(options)

@@ -30,7 +30,7 @@ def greedy_schedule(
 
     Args:
         problem: Least-squares problem; the rows of a data set are taken as Gaussian.
-        optimizer: sgd, signsgd or adam.
+        optimizer: sgd, signsgd, adam or signum.
         horizon: Length of the schedule, in steps/dim. It has no influence on the rates.
         batch_size: Rows per update.
         betas: Adam's averages.

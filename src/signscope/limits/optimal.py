@@ -10,7 +10,7 @@ import torch
 from signscope._core import checks
 from signscope._core.equations import equation
 from signscope._core.errors import InvalidInput, Unsupported
-from signscope._core.status import OPTIMIZERS
+from signscope._core.status import PREDICTED
 from signscope.limits.coefficients import Setting
 from signscope.limits.optimal_flow import Flow
 from signscope.limits.optimal_search import Task, best_knots
@@ -75,7 +75,7 @@ def optimal_schedule(
 
     Args:
         problem: Least-squares problem. Rows are taken as Gaussian with its covariance, also those of a data set.
-        optimizer: sgd, signsgd or adam.
+        optimizer: sgd, signsgd, adam or signum.
         horizon: Length of the run, in steps/dim; with ``batch_sizes`` the budget in samples/dim.
         batch_size: Rows per update.
         betas: Adam's averages, per update.
@@ -121,7 +121,7 @@ def design_schedule(
 
     Args:
         problem: As in `optimal_schedule`.
-        optimizer: sgd, signsgd or adam.
+        optimizer: sgd, signsgd, adam or signum.
         horizon: T, in steps/dim.
         batch_size: Rows per update.
         betas: Adam's averages.
@@ -176,7 +176,7 @@ def schedule_setting(
         Unsupported: The optimizer has no risk curve on this problem.
     """
     as_problem(who, problem)
-    checks.one_of(who, "optimizer", optimizer, OPTIMIZERS)
+    checks.one_of(who, "optimizer", optimizer, PREDICTED)
     size = checks.integer(who, "batch_size", batch_size, minimum=1)
     setting = Setting(optimizer, size, checks.betas(who, betas))
     if reason := undefined_reason(problem, setting):

@@ -57,7 +57,7 @@ def best_batch_size(
 
     Args:
         problem: Least-squares problem; the rows of a data set are taken as Gaussian.
-        optimizer: sgd, signsgd or adam.
+        optimizer: sgd, signsgd, adam or signum.
         samples: Rows that may be used.
         batch_sizes: Those to try; by default 1, 2, 3, 4, 6, 8, 12, ... up to dim / 10 that leave 100 updates.
         schedule: ``"constant"``: each batch size with its best constant rate; ``"optimal"``: with its best schedule.
@@ -132,7 +132,7 @@ def optimal_batch_plan(
 
     Args:
         problem: Least-squares problem; the rows of a data set are taken as Gaussian.
-        optimizer: sgd, signsgd or adam.
+        optimizer: sgd, signsgd, adam or signum.
         samples: Rows that may be used.
         batch_sizes: Choices; by default those of `best_batch_size`.
         betas: Adam's averages, per update.

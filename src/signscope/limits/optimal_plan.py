@@ -36,7 +36,7 @@ def predict_plan(
 
     Args:
         problem: Least-squares problem.
-        optimizer: sgd, signsgd or adam.
+        optimizer: sgd, signsgd, adam or signum.
         plan: Rates and batch sizes.
         betas: Adam's averages, per update.
         times: Times to report, in steps/dim; 201 equally spaced ones by default.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from signscope._core.equations import equation
-from signscope.limits.coefficients import Setting, adam_moments, memory_rate, slope_of
+from signscope.limits.coefficients import Setting, adam_moments, memory_rate, signum_moments, slope_of
 from signscope.limits.gaussian import risk_scale
 from signscope.problems import LeastSquares
 
@@ -107,8 +107,16 @@ def _columns(problem: LeastSquares, setting: Setting, scale: float) -> Columns:
         slope = slope_of(law, setting.batch_size, scale)
         noise = 1 / (math.pi * dim)
         return lambda x: [torch.log(2 * slope(x.exp()).clamp(min=1e-280)), torch.full_like(x, noise)]
-    moments = adam_moments(problem, setting)
     settled = 1e-8 * scale if law.second_moment > 0 else 0.0
+    if setting.kernel == "signum":
+        signs = signum_moments(problem, setting)
+
+        def signum(x: Tensor) -> list[Tensor]:
+            slope, arcsine, linear = signs(x.exp().clamp(min=settled))
+            return [torch.log(2 * slope.clamp(min=1e-280)), arcsine / (math.pi * dim), linear / (math.pi * dim)]
+
+        return signum
+    moments = adam_moments(problem, setting)
 
     def adam(x: Tensor) -> list[Tensor]:
         slope, c2, c3 = moments(x.exp().clamp(min=settled))

@@ -40,7 +40,7 @@ def compare_schedules(
 
     Args:
         problem: Least-squares problem; the rows of a data set are taken as Gaussian.
-        optimizer: sgd, signsgd or adam.
+        optimizer: sgd, signsgd, adam or signum.
         horizon: Length of the run, in steps/dim.
         batch_size: Rows per update.
         betas: Adam's averages.
