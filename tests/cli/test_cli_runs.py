@@ -60,9 +60,10 @@ def test_signum_is_predicted_simulated_and_compared(cli):
     assert "signum average" in [a["name"] for a in entry["assumptions"]]
     for command in ("predict", "simulate"):
         assert cli(f"{command} signum {SMALL} --lr 0.1").code == 0
-    answer = cli("check --dim 20 --optimizers signum")
+    assert "Signum's average" in cli("check --dim 20 --optimizers signum").out
+    answer = cli("predict lion --dim 20 --lr 0.1")
     assert answer.code == 2
-    assert "one of 'sgd', 'signsgd', 'adam'; got 'signum'" in answer.err
+    assert "one of 'sgd', 'signsgd', 'adam', 'signum'; got 'lion'" in answer.err
 
 
 def test_compare_equals_the_python_call(cli):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from signscope._core import checks
 from signscope._core.errors import InvalidInput
-from signscope._core.status import OPTIMIZERS
+from signscope._core.status import OPTIMIZERS, PREDICTED
 from signscope._version import __version__
 from signscope.comparison.assumption import Assumption, as_records
 from signscope.comparison.conditions import examine
@@ -97,11 +97,11 @@ def check(
 
     Args:
         problem: Least-squares problem.
-        optimizers: Names out of sgd, signsgd, adam; each has conditions of its own.
+        optimizers: Names out of sgd, signsgd, adam, signum; each has conditions of its own.
         lr: Rates by optimizer. With a rate for SGD it is set against the stability limit, on data that of the rows;
             without one the limit is reported.
         batch_size: Rows per update.
-        betas: Adam's averages.
+        betas: Adam's averages; the first is Signum's momentum.
 
     Returns:
         An `Examination`: ``.text`` is the verdict, ``.table`` the conditions with value, threshold and advice.
@@ -116,7 +116,7 @@ def check(
     problem = as_problem(WHO, problem)
     names = [optimizers] if isinstance(optimizers, str) else list(optimizers)
     for name in names:
-        checks.one_of(WHO, "optimizers", name, OPTIMIZERS)
+        checks.one_of(WHO, "optimizers", name, PREDICTED)
     if not names or len(set(names)) < len(names):
         raise InvalidInput(f"{WHO}: `optimizers` must name each optimizer once, and at least one; got {names}.")
     rates = _rates(lr, names)
