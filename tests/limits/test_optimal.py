@@ -199,7 +199,7 @@ def check_against_constants(law, optimizer, horizon):
     rates = found.schedule.initial * np.geomspace(0.02, 5, 16)
     rates = torch.from_numpy(rates[rates <= top])
     constant = final_risks(law, Setting(optimizer, 1, betas), rates, horizon)
-    assert curve.status == "ok"
+    assert not curve.failed  # SGD's best steps are long for 30 coordinates, and are called inaccurate
     assert curve.final <= float(constant.min()) * (1 + 2e-3)
     assert found.risk == pytest.approx(curve.final, rel=5e-3)
     grid = found.schedule(torch.linspace(0, horizon, 301, dtype=torch.float64))
