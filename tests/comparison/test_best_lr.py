@@ -24,7 +24,7 @@ def scanned(problem, optimizer, centre, *, horizon, **more):
     return rates[int(np.argmin(finals))], finals
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "signsgd", "adam"])
+@pytest.mark.parametrize("optimizer", ["signsgd", *(pytest.param(o, marks=pytest.mark.slow) for o in ("sgd", "adam"))])
 def test_best_rate_is_that_of_a_fine_scan(problem, optimizer):
     found = best_lr(problem, optimizer, horizon=6)
     scan, finals = scanned(problem, optimizer, found.lr, horizon=6)

@@ -38,7 +38,9 @@ def test_poles_without_weight_stay():
     assert rightmost_root(np.array([-1.0, -0.5]), np.zeros(2)) == -0.5
 
 
-@pytest.mark.parametrize("noise", [0.3, "cauchy:2,1", "laplace:0.4"])
+@pytest.mark.parametrize(
+    "noise", [0.3, *(pytest.param(n, marks=pytest.mark.slow) for n in ("cauchy:2,1", "laplace:0.4"))]
+)
 def test_rate_is_the_slope_of_the_late_risk_curve(noise):
     problem = LeastSquares(np.array([2.0, 1.2, 0.2]), start=[1, 1, 1], target=[0, 0, 0], noise=noise)
     for lr in (0.1, 0.4):

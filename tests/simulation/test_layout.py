@@ -130,7 +130,7 @@ def test_global_state_is_left_alone():
     assert before[2] == torch.get_num_threads()
 
 
-@pytest.mark.parametrize("optimizer", ["signsgd", "adam"])
+@pytest.mark.parametrize("optimizer", ["signsgd", pytest.param("adam", marks=pytest.mark.slow)])
 def test_buffers_stay_below_the_stated_bound(optimizer):
     code = f"""
 import resource, numpy as np, signscope as ss

@@ -51,6 +51,7 @@ def test_crossings_are_interpolated():
     assert math.isnan(crossing(rows[:2]))
 
 
+@pytest.mark.slow
 def test_small_size_matches_and_writes(tmp_path):
     report = adversaries.run(tmp_path, size="small")
     assert report.verdict == "matched", report.text

@@ -151,6 +151,7 @@ def test_a_diverging_run_is_recorded_and_never_chosen(digits):
     assert best_lr(jobs, store).lr == 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.multiproc
 def test_processes_give_the_same_bits_and_bytes():
     jobs = [replace(JOB, method=name, lr=CONTENDERS[name].rates[1]) for name in ("signum", "ssvr2", "dvrq", "dvrfs")]
