@@ -6,6 +6,7 @@ import torch
 
 from helpers import distributed_jobs as jobs
 from helpers.processes import launch
+from signscope.optim.distributed import faults
 from signscope.optim.distributed.faults import row_sums
 
 pytestmark = pytest.mark.multiproc
@@ -110,6 +111,9 @@ def test_sums_tell_rows_apart():
             other = rows.clone()
             other[1, byte] ^= 1 << bit
             assert (row_sums(other) != sums).view(-1).tolist() == [False, True, False]
+    long = torch.randint(0, 256, (2, 4 * faults.SUMMED + 40), dtype=torch.uint8, generator=gen)  # in pieces
+    words = long.view(torch.int32).long()
+    assert torch.equal(row_sums(long), (words * torch.arange(1, 2 * words.shape[1], 2)).sum(1, keepdim=True))
     swapped = rows.clone()  # teeth: a plain sum would not see words that changed places
     swapped[2, :4], swapped[2, 8:12] = rows[2, 8:12], rows[2, :4]
     assert (row_sums(swapped) != sums).view(-1).tolist() == [False, False, True]

@@ -9,6 +9,9 @@ from torch import Tensor
 
 from signscope._core.errors import InvalidInput, SignscopeError
 
+SUMMED = 2**15
+"""Words of a message summed at a time on the CPU, so that their products stay in cache."""
+
 
 class WorkerLost(SignscopeError, RuntimeError):
     """A worker died, hung beyond the timeout, or left the group; no step was taken from what it sent."""
@@ -50,7 +53,13 @@ def row_sums(rows: Tensor) -> Tensor:
         int64, shape (rows, 1).
     """
     words = rows.view(torch.int32)
-    return (words * _odd_numbers(words.shape[1], words.device)).sum(1, keepdim=True)
+    length = words.shape[1]
+    odd, step = _odd_numbers(length, words.device), SUMMED if words.is_cpu else max(length, 1)
+    total = torch.zeros(len(words), 1, dtype=torch.int64, device=words.device)
+    for start in range(0, length, step):
+        place = slice(start, start + step)
+        total += (words[:, place] * odd[place]).sum(1, keepdim=True)
+    return total
 
 
 @lru_cache(maxsize=4)
