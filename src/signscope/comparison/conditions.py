@@ -51,7 +51,7 @@ def examine(
         found += _stability(problem, rates["sgd"], batch_size)
     if "adam" in rates:
         found.append(_adam_memory(problem, betas))
-    if "signum" in rates:
+    if "signum" in rates and betas[0] > 0:  # without momentum it is signSGD
         found += _signum(problem, Setting("signum", batch_size, betas))
     if problem.rows is not None:
         signed = any(name != "sgd" for name in names)

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -100,23 +102,23 @@ def coefficients(problem: LeastSquares, setting: Setting, schedule: Schedule, *,
     return _adam(rate, adam_moments(problem, setting), law.second_moment, dim, lowest)
 
 
-_ADAM: "WeakKeyDictionary[LeastSquares, dict[Setting, AdamMoments]]" = WeakKeyDictionary()
-_SIGNUM: "WeakKeyDictionary[LeastSquares, dict[Setting, SignumMoments]]" = WeakKeyDictionary()
+_MOMENTS: "WeakKeyDictionary[LeastSquares, dict[Setting, Any]]" = WeakKeyDictionary()
 
 
 def adam_moments(problem: LeastSquares, setting: Setting) -> AdamMoments:
     """Adam's constants for the noise of ``problem``, tabulated once per setting."""
-    kept = _ADAM.setdefault(problem, {})
-    if setting not in kept:
-        kept[setting] = AdamMoments(problem.noise, betas=setting.betas, batch_size=setting.batch_size)
-    return kept[setting]
+    return _kept(problem, setting, partial(AdamMoments, betas=setting.betas))
 
 
 def signum_moments(problem: LeastSquares, setting: Setting) -> SignumMoments:
     """Signum's constants for the noise of ``problem``, tabulated once per setting."""
-    kept = _SIGNUM.setdefault(problem, {})
+    return _kept(problem, setting, partial(SignumMoments, momentum=setting.betas[0]))
+
+
+def _kept(problem: LeastSquares, setting: Setting, make: Callable[..., Any]) -> Any:
+    kept = _MOMENTS.setdefault(problem, {})
     if setting not in kept:
-        kept[setting] = SignumMoments(problem.noise, momentum=setting.betas[0], batch_size=setting.batch_size)
+        kept[setting] = make(problem.noise, batch_size=setting.batch_size)
     return kept[setting]
 
 
