@@ -25,7 +25,7 @@ _FEW = 60  # steps of a descent during which V averages too few squares to be re
 _HASTE = (
     f"The descent ends within {_FEW} steps of zero averages, when V is a mean of few squares; it is replaced by its "
     "mean, so that Var(X) is too wide on the way (twice and more) and the mean loss too high (up to 17% in our tests). "
-    "Run the optimizer itself (simulation.descend)."
+    "Run the optimizer itself (signscope.simulation.descent.descend)."
 )
 METHODS = {
     "chain": "exact law on its lattice",
