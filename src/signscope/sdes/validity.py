@@ -35,7 +35,7 @@ def check_noise(who: str, optimizer: str, setting: Setting, start: Tensor) -> No
         if optimizer != "sgd" and not bool(least > 0):
             raise InvalidInput(
                 f"{who}: the SDE of {optimizer} divides by the noise, and a coordinate has none at the start. Give "
-                "every coordinate some, or run the optimizer itself (simulation.descend)."
+                "every coordinate some, or run the optimizer itself (signscope.simulation.descent.descend)."
             )
     if setting.v_noise and not noise.is_gaussian:
         raise Unsupported(f"{who}: noise in V is worked out for Gaussian gradient noise. Use v_noise=False.")
