@@ -68,6 +68,7 @@ class Killer:
         pass
 
 
+@pytest.mark.slow
 def test_a_lost_worker_loses_nothing(scheduler, tmp_path):
     begun = time.monotonic()
     with workers(scheduler.scheduler_address, 2) as processes:

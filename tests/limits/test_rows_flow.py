@@ -159,6 +159,7 @@ def test_backward_euler_damps_the_scatter_and_is_rejected():
     assert damped < 0.8 * float(predicted(rows, "signsgd", lr).cov_part[-1])
 
 
+@pytest.mark.slow
 def test_rtol_bounds_the_error():
     rows = digits("global")
     for optimizer in ("signsgd", "sgd"):

@@ -34,6 +34,7 @@ def test_each_piece_uses_its_own_batch_size():
     assert not torch.equal(run(late_only)[:, 1], always_large[:, 1])
 
 
+@pytest.mark.slow
 def test_the_prediction_of_a_plan_is_what_runs_do():
     large = problem(200)
     times = torch.tensor([0.5, 1.0, 1.5, 2.0], dtype=torch.float64)

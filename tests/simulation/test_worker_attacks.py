@@ -97,6 +97,7 @@ def test_those_who_do_just_enough_agree_with_the_outcome_more_than_honest_worker
     assert torch.equal(outcome, vote(4, against_majority).sign())
 
 
+@pytest.mark.slow
 def test_liars_keep_a_descent_away_from_the_optimum():
     """Twenty workers. Where honest workers are coins, those who know the truth decide, however few they are.
 

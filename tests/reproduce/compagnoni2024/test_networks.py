@@ -221,6 +221,7 @@ def test_the_rule_moves_what_section_8_says():
     assert (new.lr, *new.betas, new.weight_decay) == pytest.approx((0.008, 0.92, 0.992, 0.2))
 
 
+@pytest.mark.slow
 def test_small_experiment_is_resumed_and_writes_its_files(tmp_path, monkeypatch):
     count, real = [], perform
 

@@ -118,6 +118,7 @@ def test_the_initial_gap_is_that_of_the_function():
 # --- the experiment ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_small_size_matches_and_writes(tmp_path):
     report = heterogeneous.run(tmp_path, size="small")
     assert report.verdict == "matched", report.text

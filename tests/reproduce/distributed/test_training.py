@@ -163,6 +163,7 @@ def test_processes_give_the_same_bits_and_bytes():
 # --- the experiment ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_small_experiment_writes_its_files_and_computes_nothing_twice(tmp_path, monkeypatch):
     report = jiang2024_distributed(tmp_path, **TINY)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["nodes2.png", "report.json", "runs.csv", "table.csv"]

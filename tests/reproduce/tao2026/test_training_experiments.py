@@ -158,6 +158,7 @@ def test_methods_of_several_gradients_refuse_what_would_break_them(text):
             Loop(job, text, network(job, text, 0))
 
 
+@pytest.mark.slow
 def test_the_density_along_a_run_is_that_of_gradient_noise(text):
     """The last measurement against a measurement of the trained network on other batches, twice as many."""
     job = replace(JOB, probes=32, points=1)
